@@ -1,0 +1,1 @@
+"""Long-running jobs on your hosts: supervised by supervisord, scheduled and shown by Airflow."""
