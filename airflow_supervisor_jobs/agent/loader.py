@@ -11,7 +11,7 @@ import sys
 MARK = "airflow-supervisor-jobs-loader "
 
 
-def machine_id():  # type: () -> str
+def machine_id() -> str:
     """Return what tells this machine from others that mount the same home."""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
@@ -24,7 +24,7 @@ def machine_id():  # type: () -> str
     return os.uname().nodename
 
 
-def claim_root(root):  # type: (str) -> str
+def claim_root(root: str) -> str:
     """Return the root to use, made and marked as this machine's; a shared home's other roots stay untouched."""
     root = os.path.abspath(os.path.expanduser(root))
     mine = machine_id()
@@ -45,7 +45,7 @@ def claim_root(root):  # type: (str) -> str
     raise OSError("%s was written by another machine, and so was its own folder beside it" % root)
 
 
-def write(path, data):  # type: (str, bytes) -> None
+def write(path: str, data: bytes) -> None:
     """Put ``data`` at ``path`` whole or not at all."""
     part = "%s.%d" % (path, os.getpid())
     with open(part, "wb") as file:
@@ -55,13 +55,13 @@ def write(path, data):  # type: (str, bytes) -> None
     os.rename(part, path)
 
 
-def tell(answer):  # type: (object) -> None
+def tell(answer: object) -> None:
     """Send one line to the client."""
     sys.stdout.buffer.write((MARK + json.dumps(answer) + "\n").encode())
     sys.stdout.buffer.flush()
 
 
-def load():  # type: () -> None
+def load() -> None:
     """Hold the loader's conversation and run the agent until it ends."""
     wanted = json.loads(sys.stdin.buffer.readline().decode())
     os.umask(0o077)
@@ -75,7 +75,6 @@ def load():  # type: () -> None
             if hashlib.sha256(data).hexdigest() != wanted["sha256"]:
                 raise OSError("the agent arrived damaged")
             write(path, data)
-            tell({"have": True})
         else:
             tell({"have": True})
     except OSError as error:
@@ -87,7 +86,7 @@ def load():  # type: () -> None
     main(root, wanted["sha256"])
 
 
-def has(path, sha256):  # type: (str, str) -> bool
+def has(path: str, sha256: str) -> bool:
     """Tell whether the file is there and whole."""
     try:
         with open(path, "rb") as file:
