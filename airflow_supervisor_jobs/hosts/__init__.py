@@ -1,0 +1,1 @@
+"""Pipes to hosts: one seam, four implementations, and the watch that rides on them."""
