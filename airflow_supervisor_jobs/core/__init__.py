@@ -1,0 +1,1 @@
+"""Decisions: pure, without I/O, the clock passed in."""

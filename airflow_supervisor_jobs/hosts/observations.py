@@ -1,0 +1,65 @@
+"""What a watch tells, in the order in which it learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Union
+
+from airflow_supervisor_jobs.core.status import ProcessStatus
+from airflow_supervisor_jobs.core.verdict import Judgement
+
+
+async def _nothing() -> None:
+    """There is nobody to tell."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A line of a program's output, safe to show.
+
+    :param stream: ``stdout`` or ``stderr``.
+    :param position: of its first byte in the stream, and ``end`` of the byte after its last.
+    :param time: when it was read from the program (seconds since the epoch), or None.
+    :param ours: the program did not write it: it says what was lost.
+    """
+
+    process: str
+    stream: str
+    generation: int
+    position: int
+    end: int
+    time: float | None
+    text: str
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A process's status changed; the first look gives one of each."""
+
+    status: ProcessStatus
+
+
+@dataclass(frozen=True)
+class Contact:
+    """The host came in sight, or went out of it because of ``error``."""
+
+    reachable: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """The last observation: what became of the job, after the rest of its output.
+
+    Await :meth:`confirm` when the conclusion has been put where it will not be lost: the host then knows that these
+    generations are reported, and the next ``start`` of the same owner starts new ones.
+    """
+
+    judgement: Judgement
+    statuses: Mapping[str, ProcessStatus]
+    confirm: Callable[[], Awaitable[None]] = field(default=_nothing, compare=False, repr=False)
+
+
+Observation = Union[Output, Changed, Contact, Concluded]

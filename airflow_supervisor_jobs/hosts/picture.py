@@ -1,0 +1,257 @@
+"""All that one watch has learned, put together from what the host sends; no I/O, every time is passed in."""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_supervisor_jobs.core.ending import grace_of
+from airflow_supervisor_jobs.core.judge import View
+from airflow_supervisor_jobs.core.policy import WatchPolicy
+from airflow_supervisor_jobs.core.status import ProcessStatus
+from airflow_supervisor_jobs.hosts.lines import Line, LineReader
+from airflow_supervisor_jobs.hosts.observations import Changed, Contact, Observation, Output
+
+#: How many last lines of a program a judgement carries.
+LAST_LINES = 10
+
+Positions = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which job a watch is about, and what it wants of it.
+
+    :param owner: who watches; when the job has another owner, it is ``superseded``. None: whoever owns it.
+    :param consumer: under which name the host keeps how far the output was delivered; None: it does not.
+    :param programs: the programs that count; None: all.
+    :param logs: whether output is wanted at all.
+    :param start: where the output begins: ``cursor`` (where this consumer stopped), ``beginning``, ``end``, or so many
+        last lines.
+    """
+
+    job: str
+    owner: Mapping[str, str] | None = None
+    consumer: str | None = None
+    programs: tuple[str, ...] | None = None
+    logs: bool = True
+    start: str | int = "cursor"
+
+
+class Picture:
+    """What is known now.
+
+    :param now: seconds since the epoch; ``at`` is the monotonic clock's, as every ``at`` here.
+    """
+
+    def __init__(self, target: Target, policy: WatchPolicy, *, now: float, at: float) -> None:
+        self._target = target
+        self._policy = policy
+        self._began = at - _age(policy.watched_from, now)
+        self._parted: float | None = at - _age(policy.unreachable_from, now)
+        self._started: float | None = None
+        self._owner_now: Mapping[str, str] | None = None
+        self._gone = False
+        self._error: str | None = "not connected yet"
+        self._ended: dict[str, tuple[int, float]] = {}
+        self._readers: dict[tuple[str, str], LineReader] = {}
+        self._tails: dict[tuple[str, str], deque[tuple[int, str]]] = {}
+        self.statuses: dict[str, ProcessStatus] = {}
+        self.looked = False
+        self.begun = False
+        self.delivered: Positions = {}
+        self.moved_at = at
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the host is in sight."""
+        return self._parted is None
+
+    @property
+    def received(self) -> Positions:
+        """How far each stream has arrived."""
+        positions: Positions = {}
+        for (process, stream), reader in self._readers.items():
+            if reader.received is not None:
+                positions.setdefault(process, {})[stream] = reader.received
+        return positions
+
+    def join(self, answer: Mapping[str, Any], *, host_now: float, at: float) -> Iterator[Observation]:
+        """Take in the answer to ``watch``."""
+        self.looked, self.begun = True, True
+        self._gone = False
+        if not self.reachable:
+            self._parted, self._error = None, None
+            yield Contact(reachable=True)
+        for process, streams in answer.get("from", {}).items():
+            for stream, position in streams.items():
+                self._readers.setdefault((process, stream), LineReader(position))
+        self._owner_now = answer["job"].get("owner")
+        for raw in answer["job"]["processes"]:
+            yield from self._status(raw, at)
+        self._date_start(host_now, at)
+
+    def part(self, error: str, *, at: float) -> Iterator[Observation]:
+        """The host went out of sight."""
+        first, self.looked = not self.looked, True
+        if self.reachable or first:
+            self._parted = at if self._parted is None else self._parted
+            self._error = error
+            yield Contact(reachable=False, error=error)
+        self._error = error
+
+    def miss(self, *, at: float) -> Iterator[Observation]:
+        """The host is in sight, and the job is not installed there."""
+        self.looked, self._gone, self.moved_at = True, True, at
+        if not self.reachable:
+            self._parted, self._error = None, None
+            yield Contact(reachable=True)
+
+    def take(self, event: Mapping[str, Any], *, at: float) -> Iterator[Observation]:
+        """Take in an event of the watch."""
+        kind = event["event"]
+        if kind == "state":
+            yield from self._status(event["process"], at)
+        elif kind == "log":
+            yield from self._log(event, at)
+        elif kind == "owner":
+            self._owner_now = event["owner"]
+        elif kind == "gone":
+            self._gone = True
+
+    def rest(self) -> Iterator[Observation]:
+        """Give the unfinished last line of each stream."""
+        for (process, stream), reader in self._readers.items():
+            yield from self._outputs(process, stream, reader.flush())
+
+    def handed_over(self, output: Output) -> None:
+        """Note that the line was taken by whoever watches."""
+        self.delivered.setdefault(output.process, {})[output.stream] = output.end
+
+    def add_last_lines(self, process: str, stream: str, lines: list[str]) -> None:
+        """Add what a process said last, where it did not come by itself."""
+        generation = self.statuses[process].generation
+        self._tails[process, stream] = deque([(generation, line) for line in lines if line], LAST_LINES)
+
+    def view(self, *, at: float) -> View:
+        """Return what is to be judged."""
+        return View(
+            statuses=self.statuses,
+            owner=self._target.owner,
+            owner_now=self._owner_now,
+            gone=self._gone,
+            reachable=self.reachable,
+            error=self._error,
+            watched_s=at - self._began,
+            running_s=None if self._started is None else at - self._started,
+            unreachable_s=0.0 if self._parted is None else at - self._parted,
+            ended_s={process: at - seen for process, (_generation, seen) in self._ended.items()},
+            last_lines={process: lines for process in self.statuses if (lines := self._last_lines(process))},
+        )
+
+    def wait_s(self, *, now: float, at: float) -> float | None:
+        """Return the seconds after which time alone may change the judgement, or None."""
+        view, policy = self.view(at=at), self._policy
+        waits = [grace_of(status) - view.ended_s.get(name, 0.0) for name, status in self.statuses.items()]
+        if policy.check_timeout is not None:
+            waits.append(policy.check_timeout - view.watched_s)
+        if not view.reachable and policy.unreachable_timeout is not None:
+            waits.append(policy.unreachable_timeout - view.unreachable_s)
+        if view.reachable and policy.runtime is not None and view.running_s is not None:
+            waits.append(policy.runtime - view.running_s)
+        if view.reachable and policy.endtime is not None:
+            waits.append(min(policy.endtime - now, 60.0))  # the wall clock may be set meanwhile
+        return min((wait for wait in waits if wait > 0), default=None)
+
+    def is_settled(self, process: str) -> bool:
+        """Whether nothing more will come from a process that has ended: its tree is gone, its output is here."""
+        status = self.statuses[process]
+        if not status.has_ended:
+            return True
+        if status.record is not None and not status.record.complete:
+            return False
+        return self.has_caught_up(process)
+
+    def has_caught_up(self, process: str) -> bool:
+        """Whether all output that its newest status tells of has arrived."""
+        return not self._target.logs or all(
+            (self._readers.get((process, stream), _UNREAD).received or 0) >= end
+            for stream, end in _ends(self.statuses[process]).items()
+        )
+
+    def _status(self, raw: Mapping[str, Any], at: float) -> Iterator[Observation]:
+        status = ProcessStatus.from_wire(raw, host=self._policy.host)
+        if self._target.programs is not None and status.program not in self._target.programs:
+            return
+        before = self.statuses.get(status.process)
+        self.statuses[status.process] = status
+        self.moved_at = at
+        if not status.has_ended:
+            self._ended.pop(status.process, None)
+        elif self._ended.get(status.process, (None, at))[0] != status.generation:
+            self._ended[status.process] = (status.generation, at)
+        if self._started is None and status.started_at is not None and before is not None:
+            self._started = at
+        if status != before:
+            yield Changed(status)
+
+    def _date_start(self, host_now: float, at: float) -> None:
+        """Ages are taken from the host's own clock once, and then counted: neither clock's steps matter."""
+        if self._started is not None:
+            return
+        starts = [status.started_at for status in self.statuses.values() if status.started_at is not None]
+        begin = self._policy.started_at if self._policy.started_at is not None else min(starts, default=None)
+        if begin is not None:
+            self._started = at - max(0.0, host_now - begin)
+
+    def _log(self, event: Mapping[str, Any], at: float) -> Iterator[Observation]:
+        process, stream = event["process"], event["stream"]
+        self.moved_at = at
+        if process not in self.statuses:
+            return
+        reader = self._readers.setdefault((process, stream), LineReader())
+        lines = reader.feed(
+            base64.b64decode(event["data"]),
+            position=event["position"],
+            generation=event["generation"],
+            time=event["time"],
+            lost=event["lost"],
+        )
+        yield from self._outputs(process, stream, lines)
+
+    def _outputs(self, process: str, stream: str, lines: list[Line]) -> Iterator[Observation]:
+        tail = self._tails.setdefault((process, stream), deque(maxlen=LAST_LINES))
+        for line in lines:
+            if line.text and not line.ours:
+                tail.append((line.generation, line.text))
+            yield Output(
+                process, stream, line.generation, line.position, line.end, line.time, line.text, ours=line.ours
+            )
+
+    def _last_lines(self, process: str) -> tuple[str, ...]:
+        """Why a program ended is more often said on stderr."""
+        present = self.statuses[process].generation
+        said = {
+            stream: tuple(text for generation, text in self._tails.get((process, stream), ()) if generation == present)
+            for stream in ("stderr", "stdout")
+        }
+        return said["stderr"] or said["stdout"]
+
+
+_UNREAD = LineReader()
+
+
+def _age(since: float | None, now: float) -> float:
+    return 0.0 if since is None else max(0.0, now - since)
+
+
+def _ends(status: ProcessStatus) -> dict[str, int]:
+    """Where each stream of the process ends, as far as the host knows."""
+    ends = {stream: span.end for stream, span in status.positions.items() if span is not None}
+    if status.record is not None and status.record.positions is not None:
+        ends.update(status.record.positions)
+    kept = {"stdout": status.stdout, "stderr": status.stderr}
+    return {stream: end for stream, end in ends.items() if kept.get(stream) is not None}
