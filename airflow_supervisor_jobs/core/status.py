@@ -1,4 +1,4 @@
-"""What a host says about a process, checked and frozen: the *status* and the *exit record* of docs/reference/protocol.md."""
+"""What a host says about a process, checked: the *status* and the *exit record* of docs/reference/protocol.md."""
 
 from __future__ import annotations
 

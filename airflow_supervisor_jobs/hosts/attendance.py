@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Union
+from typing import Any
 
 from typing_extensions import Self
 
@@ -63,7 +63,7 @@ class Missing:
     """The host is there, the job is not."""
 
 
-News = Union[Joined, Heard, Parted, Missing]
+News = Joined | Heard | Parted | Missing
 
 
 class Attendance:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Union
 
 from airflow_supervisor_jobs.core.status import ProcessStatus
 from airflow_supervisor_jobs.core.verdict import Judgement
@@ -62,4 +61,4 @@ class Concluded:
     confirm: Callable[[], Awaitable[None]] = field(default=_nothing, compare=False, repr=False)
 
 
-Observation = Union[Output, Changed, Contact, Concluded]
+Observation = Output | Changed | Contact | Concluded

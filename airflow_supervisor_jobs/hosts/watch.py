@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -12,7 +13,7 @@ from typing import Any
 from airflow_supervisor_jobs.core.judge import judge
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Judgement, Verdict
-from airflow_supervisor_jobs.exceptions import HostError
+from airflow_supervisor_jobs.exceptions import HostError, HostUnreachable
 from airflow_supervisor_jobs.hosts.attendance import (
     Attendance,
     Delays,
@@ -24,6 +25,7 @@ from airflow_supervisor_jobs.hosts.attendance import (
     Pipes,
     jittered_delay_s,
 )
+from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.lines import LineReader
 from airflow_supervisor_jobs.hosts.observations import Changed, Concluded, Contact, Observation, Output
 from airflow_supervisor_jobs.hosts.picture import Picture, Positions, Target
@@ -113,7 +115,7 @@ class _Session:
         """Keep on the host what was handed over, if it is in sight."""
         if self.picture.delivered != self.acked:
             with suppress(HostError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._ack(deepcopy(self.picture.delivered)), _ASK_S)
+                await asyncio.wait_for(self._ack(self.attendance.pipe, deepcopy(self.picture.delivered)), _ASK_S)
 
     def _params(self) -> dict[str, Any]:
         target = self.target
@@ -152,7 +154,7 @@ class _Session:
         waits = [self.picture.wait_s(now=self.clock(), at=now)]
         if self.ack_at is not None:
             waits.append(self.ack_at - now)
-        if judgement.final or self.once:
+        if judgement.final or (self.once and self.picture.looked):
             waits.append(self.picture.moved_at + DRAIN_S - now)
         return max(0.0, min((wait for wait in waits if wait is not None), default=3600.0))
 
@@ -191,20 +193,14 @@ class _Session:
             if self.picture.delivered != self.acked:
                 self.to_ack, self.ack_at = deepcopy(self.picture.delivered), self.at() + ACK_AFTER_S
         elif self.at() >= self.ack_at:
-            self.attendance.run_errand(self._ack(self.to_ack))
+            self.attendance.run_errand(self._ack(self.attendance.pipe, self.to_ack))
             self.ack_at = None
 
-    async def _ack(self, positions: Positions, reported: Mapping[str, int] | None = None) -> None:
-        pipe = self.attendance.pipe
+    async def _ack(self, pipe: Pipe | None, positions: Positions, reported: Mapping[str, int] | None = None) -> None:
         if pipe is None or self.target.consumer is None:
             return
-        await pipe.request(
-            "ack",
-            job=self.target.job,
-            consumer=self.target.consumer,
-            positions=positions,
-            reported=dict(reported or {}),
-        )
+        told = {"positions": positions, "reported": dict(reported or {})}
+        await pipe.request("ack", job=self.target.job, consumer=self.target.consumer, **told)
         self.acked = positions
 
     async def _conclude(self, judgement: Judgement) -> AsyncIterator[Observation]:
@@ -219,7 +215,9 @@ class _Session:
             return
         if judgement.program is not None and not judgement.last_lines:
             await self._ask_last_lines(judgement.program)
-        yield Concluded(self._judge(), dict(self.picture.statuses), self._confirm)
+            again = self._judge()
+            judgement = again if again.final else judgement
+        yield Concluded(judgement, dict(self.picture.statuses), self._confirm)
 
     async def _ask_last_lines(self, process: str) -> None:
         """What was handed over before this watch began does not come again: ask for it."""
@@ -238,21 +236,19 @@ class _Session:
         positions = deepcopy(self.picture.delivered)
         try:
             if self.attendance.pipe is not None:
-                await self._ack(positions, reported)
+                await self._ack(self.attendance.pipe, positions, reported)
                 return
-        except HostError:
+        except HostUnreachable:
             pass
         if self.target.consumer is not None:
-            async with self.pipes() as self.attendance.pipe:
-                await self._ack(positions, reported)
+            async with self.pipes() as pipe:
+                await self._ack(pipe, positions, reported)
 
 
 _LAST = {"position": None, "tail": 10, "since": None, "generation": None, "limit": 65536}
 
 
 def _lines(answer: Mapping[str, Any]) -> list[str]:
-    from base64 import b64decode
-
     reader = LineReader()
     lines = []
     for chunk in answer["chunks"]:
