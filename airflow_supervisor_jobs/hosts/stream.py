@@ -12,18 +12,17 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from airflow_supervisor_jobs.exceptions import HostError, HostUnreachable, ProtocolError
+from airflow_supervisor_jobs.hosts.address import HostSettings
 from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.bootstrap import our_supervisor, start_agent
 from airflow_supervisor_jobs.hosts.channel import Channel, last_lines
 from airflow_supervisor_jobs.hosts.protocol import Answer, Conversation, Event, Refused
-from airflow_supervisor_jobs.hosts.settings import HostSettings
 
 T = TypeVar("T")
 
-#: Seconds without a byte after which a host is unreachable, between our pings, and for an agent to start.
+#: Seconds without a byte after which a host is unreachable, and between our pings.
 SILENCE_LIMIT = 30
 PING_INTERVAL = 10
-START_LIMIT = 60
 #: Bytes of events that may wait for their readers before a pipe is given up.
 MAX_WAITING = 64 * 1024 * 1024
 
@@ -118,10 +117,12 @@ class StreamPipe(Pipe):
     async def _open(self) -> Mapping[str, Any]:
         self._channel = await self._connect()
         try:
-            return await asyncio.wait_for(self._begin(self._channel), START_LIMIT)
+            return await asyncio.wait_for(self._begin(self._channel), self.settings.start_timeout)
         except asyncio.TimeoutError as error:
             words = last_lines(self._channel.stderr) or "it said nothing"
-            raise HostUnreachable(f"no agent answered within {START_LIMIT} s ({words}).", host=self.host) from error
+            raise HostUnreachable(
+                f"no agent answered within {self.settings.start_timeout} s ({words}).", host=self.host
+            ) from error
 
     async def _begin(self, channel: Channel) -> Mapping[str, Any]:
         said = await start_agent(channel, host=self.host, root=self.settings.root, python=self.python)

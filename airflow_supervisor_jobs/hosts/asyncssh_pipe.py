@@ -1,0 +1,181 @@
+"""The one door to asyncssh: a pipe for the triggerer, where one loop serves every host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import asyncssh
+from typing_extensions import override
+
+from airflow_supervisor_jobs.exceptions import HostError, HostRefused, HostUnreachable
+from airflow_supervisor_jobs.hosts.address import SSHSettings
+from airflow_supervisor_jobs.hosts.channel import Channel, Tail, agent_command
+from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, REFUSED_PATIENCE, TurnedAway, patiently
+from airflow_supervisor_jobs.hosts.hostkeys import trusted_host_keys
+from airflow_supervisor_jobs.hosts.identity import check_identity
+from airflow_supervisor_jobs.hosts.stream import StreamPipe
+
+_EXIT_WAIT = 5
+#: What paramiko calls the kinds of algorithms, and what asyncssh does.
+_KINDS = {
+    "ciphers": "encryption_algs",
+    "macs": "mac_algs",
+    "kex": "kex_algs",
+    "pubkeys": "signature_algs",
+}
+
+
+class AsyncSSHPipe(StreamPipe):
+    """A :class:`~airflow_supervisor_jobs.hosts.base.Pipe` through an exec channel of asyncssh's."""
+
+    #: The connection, while open; the tunnel forwards through it.
+    connection: asyncssh.SSHClientConnection | None = None
+
+    @override
+    async def _connect(self) -> Channel:
+        return await patiently(self._dial)
+
+    async def _dial(self) -> Channel:
+        assert self.settings.ssh is not None  # noqa: S101 -- or it would be a local pipe
+        connections: list[asyncssh.SSHClientConnection] = []
+        try:
+            await _connect_all(self.settings.ssh, connections, host=self.host)
+            self.connection = connections[-1]
+            process = await self.connection.create_process(agent_command(self.python), encoding=None, request_pty=False)
+        except BaseException as error:
+            for connection in reversed(connections):
+                connection.abort()
+            if isinstance(error, (asyncssh.Error, OSError, asyncio.TimeoutError, ValueError)):
+                raise explain(error, host=self.host) from error
+            raise
+        return _AsyncSSHChannel(connections, process)
+
+
+def explain(error: Exception, *, host: str) -> HostError:
+    """Return what an error of asyncssh's means to us."""
+    words = str(error) or type(error).__name__
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return HostRefused(
+            f"it shows another host key than the known one ({words}). "
+            "If the host was really replaced, correct `host_key` or known_hosts; if not, somebody is in between.",
+            host=host,
+        )
+    if isinstance(error, asyncssh.PermissionDenied):
+        return HostRefused(f"it does not accept our login ({words}). Check user, key and password.", host=host)
+    if isinstance(error, (asyncssh.KeyImportError, asyncssh.KeyExchangeFailed, asyncssh.ProtocolNotSupported)):
+        return HostRefused(f"{words}. Check the key, its passphrase and the algorithms.", host=host)
+    if isinstance(error, asyncssh.ChannelOpenError):
+        return HostRefused(f"it lets us in and executes no command ({words}). Allow exec for this account.", host=host)
+    if isinstance(error, ConnectionRefusedError):
+        return TurnedAway(f"nobody listens there ({words}).", host=host, patience=REFUSED_PATIENCE)
+    if isinstance(error, (asyncssh.ConnectionLost, ConnectionResetError)):
+        return TurnedAway(f"it dropped the connection ({words}).", host=host, patience=DROPPED_PATIENCE)
+    if isinstance(error, ValueError):
+        return HostRefused(f"its settings are not asyncssh's ({words}).", host=host)
+    return HostUnreachable(f"it cannot be reached ({words}).", host=host)
+
+
+async def _connect_all(ssh: SSHSettings, connections: list[asyncssh.SSHClientConnection], *, host: str) -> None:
+    """Append connections to every jump host, and then to the host."""
+    if ssh.jump is not None:
+        await _connect_all(ssh.jump, connections, host=host)
+    check_identity(ssh, host=host)
+    options = asyncssh.SSHClientConnectionOptions(**_options(ssh, host=host))
+    if not (ssh.key_file or ssh.private_key or ssh.look_for_keys):
+        options.client_keys = []  # asyncssh cannot be told to ask the user's agent alone
+    connection = await asyncssh.connect(
+        ssh.hostname,
+        ssh.port,
+        tunnel=connections[-1] if connections else None,
+        config=None,
+        options=options,
+    )
+    connections.append(connection)
+
+
+def _options(ssh: SSHSettings, *, host: str) -> dict[str, Any]:
+    trusted = trusted_host_keys(ssh, host=host)
+    options: dict[str, Any] = {
+        "config": None,
+        "username": ssh.username,
+        "password": ssh.password,
+        "client_keys": _client_keys(ssh),
+        "passphrase": ssh.passphrase,
+        "agent_path": () if ssh.use_agent else None,
+        "known_hosts": None if trusted is None else ([asyncssh.import_public_key(key) for key in trusted], [], []),
+        "x509_trusted_certs": None,
+        "host_based_auth": False,
+        "gss_host": None,
+        "connect_timeout": ssh.conn_timeout + ssh.banner_timeout + ssh.auth_timeout,
+        "login_timeout": ssh.banner_timeout + ssh.auth_timeout,
+        "keepalive_interval": ssh.keepalive,
+        "compression_algs": ["zlib@openssh.com", "none"] if ssh.compress else ["none"],
+    }
+    if ssh.proxy_command is not None:
+        options["proxy_command"] = ssh.proxy_command
+    for kind, names in ssh.disabled_algorithms:
+        if kind in _KINDS:
+            options[_KINDS[kind]] = "-" + ",".join(names)
+    if ssh.ciphers:
+        options["encryption_algs"] = list(ssh.ciphers)
+    return options
+
+
+def _client_keys(ssh: SSHSettings) -> Any:
+    if ssh.private_key is not None:
+        return [asyncssh.import_private_key(ssh.private_key, ssh.passphrase)]
+    if ssh.key_file is not None:
+        return [ssh.key_file]
+    return () if ssh.look_for_keys or ssh.use_agent else None
+
+
+class _AsyncSSHChannel(Channel):
+    def __init__(
+        self, connections: list[asyncssh.SSHClientConnection], process: asyncssh.SSHClientProcess[bytes]
+    ) -> None:
+        self._connections = connections
+        self._process = process
+        self._tail = Tail()
+        self._stderr_reader = asyncio.create_task(self._keep_stderr())
+
+    @override
+    async def read(self) -> bytes:
+        try:
+            return await self._process.stdout.read(65536)
+        except asyncssh.Error as error:
+            raise ConnectionError(str(error)) from error
+
+    @override
+    async def write(self, data: bytes) -> None:
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except asyncssh.Error as error:
+            raise ConnectionError(str(error)) from error
+
+    @override
+    async def close(self) -> None:
+        self._stderr_reader.cancel()
+        for connection in reversed(self._connections):
+            connection.abort()
+        await asyncio.gather(self._stderr_reader, return_exceptions=True)
+        for connection in self._connections:
+            await connection.wait_closed()
+
+    @override
+    async def exit_status(self) -> int | None:
+        with contextlib.suppress(asyncio.TimeoutError, asyncssh.Error):
+            await asyncio.wait_for(self._process.wait_closed(), _EXIT_WAIT)
+        return self._process.exit_status
+
+    @property
+    @override
+    def stderr(self) -> bytes:
+        return bytes(self._tail)
+
+    async def _keep_stderr(self) -> None:
+        with contextlib.suppress(asyncssh.Error, OSError):
+            while data := await self._process.stderr.read(4096):
+                self._tail.feed(data)

@@ -1,0 +1,43 @@
+"""Patience with a host that turns us away before it has looked at us."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from airflow_supervisor_jobs.exceptions import HostUnreachable
+
+T = TypeVar("T")
+
+#: Seconds to go on when sshd drops us unauthenticated (MaxStartups: many come at once), and when nobody listens.
+DROPPED_PATIENCE = 120
+REFUSED_PATIENCE = 10
+
+
+class TurnedAway(HostUnreachable):
+    """The connection was dropped or refused before anybody asked who we are: worth another try.
+
+    :param patience: for how many seconds.
+    """
+
+    def __init__(self, message: str, *, host: str, patience: float) -> None:
+        super().__init__(message, host=host)
+        self.patience = patience
+
+
+async def patiently(dial: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``dial`` returns, tried again with capped, jittered pauses while it is :class:`TurnedAway`."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(TurnedAway),
+        stop=_out_of_patience,
+        wait=wait_exponential_jitter(initial=0.1, max=8, jitter=1),
+        reraise=True,
+    )
+    return await retrying(dial)
+
+
+def _out_of_patience(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return not isinstance(error, TurnedAway) or (state.seconds_since_start or 0) > error.patience
