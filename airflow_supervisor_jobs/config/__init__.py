@@ -1,0 +1,52 @@
+"""What a job is: frozen models, the loader, and the writer of what a host is told."""
+
+from __future__ import annotations
+
+from airflow_supervisor_jobs.config.airflow import AirflowOptions, IfRunning, OnExpire, ReferenceDate, Watch
+from airflow_supervisor_jobs.config.daemon import (
+    Include,
+    InetHttpServer,
+    RpcInterface,
+    Supervisorctl,
+    Supervisord,
+    UnixHttpServer,
+)
+from airflow_supervisor_jobs.config.environment import Secret
+from airflow_supervisor_jobs.config.host import DEFAULT_ROOT, Host
+from airflow_supervisor_jobs.config.job import Job, Kind, Process
+from airflow_supervisor_jobs.config.program import (
+    EventListener,
+    FcgiProgram,
+    Group,
+    IfSupervisordDies,
+    Program,
+    Restart,
+)
+from airflow_supervisor_jobs.config.spec import render_spec
+
+__all__ = [
+    "DEFAULT_ROOT",
+    "AirflowOptions",
+    "EventListener",
+    "FcgiProgram",
+    "Group",
+    "Host",
+    "IfRunning",
+    "IfSupervisordDies",
+    "Include",
+    "InetHttpServer",
+    "Job",
+    "Kind",
+    "OnExpire",
+    "Process",
+    "Program",
+    "ReferenceDate",
+    "Restart",
+    "RpcInterface",
+    "Secret",
+    "Supervisorctl",
+    "Supervisord",
+    "UnixHttpServer",
+    "Watch",
+    "render_spec",
+]

@@ -1,0 +1,122 @@
+"""Where jobs run: the host, how to reach it, and its supervisord."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from airflow_supervisor_jobs.config.base import Model, Owner
+from airflow_supervisor_jobs.config.daemon import (
+    Include,
+    InetHttpServer,
+    RpcInterface,
+    Supervisorctl,
+    Supervisord,
+    UnixHttpServer,
+)
+from airflow_supervisor_jobs.config.names import Name
+from airflow_supervisor_jobs.config.values import Boolean, Duration, Strings, Text
+
+#: The folder on a host that one supervisord serves, unless a host says otherwise.
+DEFAULT_ROOT = "~/.airflow-supervisor-jobs"
+
+_SSH_ONLY = (
+    "port", "username", "key_file", "known_hosts", "host_key", "password_env", "passphrase_env", "use_agent",
+    "proxy_command", "proxy_jump", "conn_timeout", "banner_timeout", "cmd_timeout", "compress", "ciphers",
+)  # fmt: skip
+
+
+class Host(Model):
+    """Where a job runs: this machine, or one that is reached by SSH."""
+
+    name: Name = "local"
+    """How people call it; by default the name of its file in `configs/host/`."""
+
+    ssh_conn_id: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """The Airflow connection to reach it by. With neither this nor `hostname` it is the machine that asks."""
+
+    hostname: Annotated[Text | None, Field(min_length=1, pattern=r"^[^\s-]\S*$"), Owner.CLIENT] = None
+    """Its name or address. With `ssh_conn_id` too, this one is connected to, by that connection."""
+
+    port: Annotated[Annotated[int, Field(ge=1, le=65535)] | None, Owner.CLIENT] = None
+    """sshd's port; 22 by default."""
+
+    username: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """Whom to log in as."""
+
+    key_file: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """The private key's file."""
+
+    known_hosts: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """The file of known host keys; `~/.ssh/known_hosts` by default."""
+
+    host_key: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """The host's public key, as `ssh-keyscan` prints it without the name. No other is then accepted."""
+
+    password_env: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """The environment variable that holds the password."""
+
+    passphrase_env: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """The environment variable that holds the key's passphrase."""
+
+    use_agent: Annotated[Boolean | None, Owner.CLIENT] = None
+    """Whether the user's ssh-agent may be asked for keys."""
+
+    proxy_command: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """A command whose standard input and output lead to the host's sshd."""
+
+    proxy_jump: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """Another host to go through: `[user@]host[:port]`."""
+
+    conn_timeout: Annotated[Duration | None, Owner.CLIENT] = None
+    """Seconds that connecting may take."""
+
+    banner_timeout: Annotated[Duration | None, Owner.CLIENT] = None
+    """Seconds that sshd may take to say hello."""
+
+    cmd_timeout: Annotated[Duration | None, Owner.CLIENT] = None
+    """Seconds that one order to the host may take."""
+
+    compress: Annotated[Boolean | None, Owner.CLIENT] = None
+    """Whether the connection is compressed."""
+
+    ciphers: Annotated[Strings | None, Owner.CLIENT] = None
+    """The ciphers that may be used, the best first."""
+
+    root: Annotated[Text, Field(min_length=1), Owner.AGENT] = DEFAULT_ROOT
+    """The folder on the host that its supervisord serves. Two roots are two supervisords."""
+
+    python: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    """The host's Python, 3.6 or newer; `python3` by default, on the local host the one that asks."""
+
+    supervisord: Supervisord = Supervisord()
+    """The `[supervisord]` section, and which supervisord to use."""
+
+    unix_http_server: UnixHttpServer = UnixHttpServer()
+    """The `[unix_http_server]` section: the socket that we talk to it by."""
+
+    inet_http_server: InetHttpServer | None = None
+    """The `[inet_http_server]` section: a TCP listener, on the loopback only. There is none by default."""
+
+    rpc_interfaces: dict[Name, RpcInterface] = Field(default_factory=dict)
+    """`[rpcinterface:x]` sections by name."""
+
+    include: Include | None = None
+    """The `[include]` section: other files of the host's own."""
+
+    supervisorctl: Supervisorctl = Supervisorctl()
+    """The `[supervisorctl]` section."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the machine that asks."""
+        return self.ssh_conn_id is None and self.hostname is None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Host:
+        if self.is_local:
+            idle = [name for name in _SSH_ONLY if getattr(self, name) is not None]
+            if idle:
+                raise ValueError(f"{', '.join(idle)} belong to SSH. Add hostname or ssh_conn_id, or leave them out")
+        return self

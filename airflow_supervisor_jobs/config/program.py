@@ -1,0 +1,307 @@
+"""What runs: supervisord's program, group, fcgi-program and eventlistener sections, option by option."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from airflow_supervisor_jobs.config.base import Model, Owner
+from airflow_supervisor_jobs.config.environment import Environment
+from airflow_supervisor_jobs.config.values import (
+    Boolean,
+    ByteSize,
+    Command,
+    Duration,
+    ExitCodes,
+    Octal,
+    SignalName,
+    Strings,
+    Text,
+    WholeSeconds,
+    is_template,
+    parse_autorestart,
+    split_command,
+)
+
+_MEGABYTE = 1024 * 1024
+
+
+class IfSupervisordDies(Enum):
+    """What happens to a program whose supervisord died."""
+
+    KEEP = "keep"
+    STOP = "stop"
+
+
+class Restart(Model):
+    """How often and how fast a program is restarted on its host; ``autorestart`` says whether."""
+
+    attempts: Annotated[int, Field(ge=0)] | None = 3
+    """Restarts within `interval`, after which the job has failed; null is without limit."""
+
+    interval: Duration = 3600
+    """Seconds in which restarts are counted."""
+
+    delay: Duration = 1
+    """Seconds before the first restart."""
+
+    backoff: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2
+    """What the delay is multiplied with from one restart to the next."""
+
+    max_delay: Duration = 60
+    """The longest delay, in seconds."""
+
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The part of a delay that is left to chance, 0 to 1, so that many jobs do not restart at once."""
+
+
+class ProcessOptions(Model):
+    """The options that program, fcgi-program and eventlistener have in common."""
+
+    command: Annotated[Command, Owner.RUNNER]
+    """What to run. A text is split into words as a POSIX shell would and goes to no shell; a list is taken as it is."""
+
+    shell: Annotated[Boolean, Owner.RUNNER] = False
+    """Run the text of `command` by `/bin/sh -c`."""
+
+    process_name: Annotated[Text | None, Owner.SUPERVISORD] = None
+    """The processes' name. May use `%(program_name)s`, `%(group_name)s` and `%(process_num)d`; by default the
+    program's name, with `_%(process_num)02d` after it if `numprocs` is not 1."""
+
+    numprocs: Annotated[int, Field(ge=1, le=1000), Owner.SUPERVISORD] = 1
+    """How many processes to run."""
+
+    numprocs_start: Annotated[int, Field(ge=0, le=1_000_000), Owner.SUPERVISORD] = 0
+    """The first `process_num`."""
+
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31), Owner.SUPERVISORD] = 999
+    """Lower ones are started first and stopped last."""
+
+    autostart: Annotated[Boolean, Owner.REFUSED] = False
+    """Only false: a job is started by its DAG or by `up`, never by supervisord on its own, which would make a
+    second copy after a crash of its own."""
+
+    autorestart: Annotated[Literal["unexpected"] | bool, BeforeValidator(parse_autorestart), Owner.RUNNER] = False
+    """Whether a program that ended is restarted on its host: never, after a code that is not in `exitcodes` or a
+    signal (`unexpected`), or always (true)."""
+
+    startsecs: Annotated[WholeSeconds, Owner.RUNNER] = 0
+    """Seconds to stay up before a start counts as good."""
+
+    startretries: Annotated[int, Field(ge=0, le=1_000_000), Owner.RUNNER] = 3
+    """Restarts in a row of a program that does not stay up for `startsecs`."""
+
+    exitcodes: Annotated[ExitCodes, Field(min_length=1), Owner.RUNNER] = (0,)
+    """The exit codes that mean success."""
+
+    stopsignal: Annotated[SignalName, Owner.RUNNER] = "TERM"
+    """The signal that asks the program to stop."""
+
+    stopwaitsecs: Annotated[WholeSeconds, Owner.RUNNER] = 10
+    """Seconds from `stopsignal` to SIGKILL."""
+
+    stopasgroup: Annotated[Boolean, Owner.RUNNER] = False
+    """Send `stopsignal` to the program's whole process group. Whatever is left of its tree is ended in any case."""
+
+    killasgroup: Annotated[Boolean | None, Owner.RUNNER] = None
+    """Send SIGKILL to the whole process group; by default as `stopasgroup`."""
+
+    user: Annotated[Text | None, Field(min_length=1, pattern=r"^[^\s:]+$"), Owner.RUNNER] = None
+    """The user to run as, if supervisord runs as root."""
+
+    umask: Annotated[Octal | None, Owner.RUNNER] = None
+    """The umask, in octal; by default supervisord's."""
+
+    directory: Annotated[Text | None, Field(min_length=1), Owner.RUNNER] = None
+    """The working directory; by default supervisord's."""
+
+    environment: Annotated[Environment, Owner.RUNNER] = Field(default_factory=dict)
+    """Environment variables. `{env: NAME}` and `{file: PATH}` are secrets, looked up when the job is set up."""
+
+    serverurl: Annotated[Text | None, Owner.SUPERVISORD] = None
+    """What `SUPERVISOR_SERVER_URL` says; by default (or AUTO) supervisord's own socket."""
+
+    redirect_stderr: Annotated[Boolean, Owner.RUNNER] = False
+    """Write standard error into standard output's log."""
+
+    stdout_logfile: Annotated[Text, Owner.RUNNER] = "AUTO"
+    """Where standard output is written: an absolute path, AUTO (in the job's folder on the host) or NONE."""
+
+    stdout_logfile_maxbytes: Annotated[ByteSize, Owner.RUNNER] = 50 * _MEGABYTE
+    """The size at which the file is rotated; 0 is never."""
+
+    stdout_logfile_backups: Annotated[int, Field(ge=0, le=100_000), Owner.RUNNER] = 10
+    """How many rotated files are kept."""
+
+    stdout_capture_maxbytes: Annotated[ByteSize, Owner.REFUSED] = 0
+    """Only 0: in capture mode supervisord cuts parts out of the output, which the runner carries here."""
+
+    stdout_events_enabled: Annotated[Boolean, Owner.SUPERVISORD] = False
+    """Emit PROCESS_LOG_STDOUT events. supervisord then gets a copy, and `supervisorctl tail` shows nothing."""
+
+    stdout_syslog: Annotated[Boolean, Owner.SUPERVISORD] = False
+    """Write standard output to syslog too, through supervisord; `supervisorctl tail` then shows nothing."""
+
+    stderr_logfile: Annotated[Text, Owner.RUNNER] = "AUTO"
+    """Where standard error is written: an absolute path, AUTO or NONE."""
+
+    stderr_logfile_maxbytes: Annotated[ByteSize, Owner.RUNNER] = 50 * _MEGABYTE
+    """The size at which the file is rotated; 0 is never."""
+
+    stderr_logfile_backups: Annotated[int, Field(ge=0, le=100_000), Owner.RUNNER] = 10
+    """How many rotated files are kept."""
+
+    stderr_capture_maxbytes: Annotated[ByteSize, Owner.REFUSED] = 0
+    """Only 0, as `stdout_capture_maxbytes`."""
+
+    stderr_events_enabled: Annotated[Boolean, Owner.SUPERVISORD] = False
+    """Emit PROCESS_LOG_STDERR events, as `stdout_events_enabled`."""
+
+    stderr_syslog: Annotated[Boolean, Owner.SUPERVISORD] = False
+    """Write standard error to syslog too, as `stdout_syslog`."""
+
+    @field_validator("autostart")
+    @classmethod
+    def _no_autostart(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("nothing starts by itself: the DAG (or `up`) starts it, exactly once. Leave autostart out")
+        return value
+
+    @field_validator("stdout_capture_maxbytes", "stderr_capture_maxbytes")
+    @classmethod
+    def _no_capture(cls, value: int) -> int:
+        if value:
+            raise ValueError("capture mode is supervisord's, and here the runner carries the output. Leave it out")
+        return value
+
+    @field_validator("stdout_logfile", "stderr_logfile", mode="before")
+    @classmethod
+    def _log_file(cls, value: Any) -> Any:
+        return parse_log_file(value)
+
+    @model_validator(mode="after")
+    def _command_fits(self) -> ProcessOptions:
+        if self.shell and not isinstance(self.command, str):
+            raise ValueError("a shell takes one text. Write command as a text, or leave shell out")
+        if isinstance(self.command, str) and not self.shell and not is_template(self.command):
+            split_command(self.command)
+        return self
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> ProcessOptions:
+        if self.stopasgroup and self.killasgroup is False:
+            raise ValueError("stopasgroup: true with killasgroup: false would leave processes behind. Drop one of them")
+        return self
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The words that are executed."""
+        if not isinstance(self.command, str):
+            return self.command
+        return ("/bin/sh", "-c", self.command) if self.shell else split_command(self.command)
+
+
+def parse_log_file(value: Any) -> Any:
+    """Return an absolute path, AUTO or NONE.
+
+    :raises ValueError: what the runner cannot write and rotate.
+    """
+    if value is None:
+        return "NONE"
+    if not isinstance(value, str):
+        return value
+    word = value.strip()
+    if word.upper() in ("AUTO", "NONE", "OFF", "/DEV/NULL"):
+        return "AUTO" if word.upper() == "AUTO" else "NONE"
+    if word.lower() == "syslog":
+        raise ValueError("'syslog' is not a file. Write stdout_syslog: true or stderr_syslog: true")
+    if word.startswith("/dev/"):
+        raise ValueError(
+            f"{word} leads nowhere: supervisord has no terminal here. Leave it out; `logs -f` shows the output"
+        )
+    if not is_template(word) and not word.startswith(("/", "~/")):
+        raise ValueError(f"{word!r} is relative, and to what is not known. Write an absolute path, AUTO or NONE")
+    return value
+
+
+class Program(ProcessOptions):
+    """A `[program:x]` of supervisord, and what we add to it."""
+
+    essential: Annotated[Boolean, Owner.AIRFLOW] = True
+    """Whether the job's verdict waits for this program. Where none is essential, all are."""
+
+    restart: Annotated[Restart, Owner.RUNNER] = Restart()
+    """How often and how fast `autorestart` acts."""
+
+    if_supervisord_dies: Annotated[IfSupervisordDies, Owner.RUNNER] = IfSupervisordDies.KEEP
+    """Whether the program goes on (`keep`) or is stopped when supervisord dies."""
+
+    @model_validator(mode="after")
+    def _restart_has_effect(self) -> Program:
+        if "restart" in self.model_fields_set and self.restart != Restart() and self.autorestart is False:
+            raise ValueError("restart says how often, autorestart says whether. Add autorestart: unexpected")
+        return self
+
+
+class Group(Model):
+    """A `[group:x]` of supervisord: programs that `supervisorctl` starts and stops together."""
+
+    programs: Annotated[Strings, Field(min_length=1), Owner.SUPERVISORD]
+    """The programs of this job that belong to it. What belongs to none is in the group with the job's name."""
+
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31), Owner.SUPERVISORD] = 999
+    """The group's priority."""
+
+
+class FcgiProgram(ProcessOptions):
+    """A `[fcgi-program:x]` of supervisord: processes that share a socket, which supervisord opens."""
+
+    socket: Annotated[Text, Field(pattern=r"^(unix:///[^\s;#]+|tcp://[^\s:;#]+:\d{1,5})$"), Owner.SUPERVISORD]
+    """The socket: `unix:///path` or `tcp://host:port`."""
+
+    socket_backlog: Annotated[Annotated[int, Field(ge=1, le=65535)] | None, Owner.SUPERVISORD] = None
+    """The listen backlog."""
+
+    socket_owner: Annotated[Text | None, Field(pattern=r"^[^\s;#%]+$"), Owner.SUPERVISORD] = None
+    """The UNIX socket's `user` or `user:group`."""
+
+    socket_mode: Annotated[Octal | None, Owner.SUPERVISORD] = None
+    """The UNIX socket's mode, in octal; 0700 by default."""
+
+    @model_validator(mode="after")
+    def _socket_fits(self) -> FcgiProgram:
+        if self.socket.startswith("tcp://") and (self.socket_owner or self.socket_mode is not None):
+            raise ValueError("socket_owner and socket_mode belong to UNIX sockets. Leave them out")
+        return self
+
+
+class EventListener(ProcessOptions):
+    """An `[eventlistener:x]` of supervisord: a process that is told of supervisord's events."""
+
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31), Owner.SUPERVISORD] = -1
+    """Lower ones are started first and stopped last."""
+
+    events: Annotated[Strings, Field(min_length=1), Owner.SUPERVISORD]
+    """The events' names, like PROCESS_STATE."""
+
+    buffer_size: Annotated[int, Field(ge=1, le=1_000_000), Owner.SUPERVISORD] = 1000
+    """How many events wait for a busy listener before the oldest is dropped."""
+
+    result_handler: Annotated[Text, Field(pattern=r"^[\w.]+:[\w.]+$"), Owner.SUPERVISORD] = (
+        "supervisor.dispatchers:default_handler"
+    )
+    """The function in supervisord's Python that reads the listener's answers."""
+
+    @field_validator("redirect_stderr")
+    @classmethod
+    def _no_redirect(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("a listener's standard output is its line to supervisord. Leave redirect_stderr out")
+        return value
+
+    @field_validator("events")
+    @classmethod
+    def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(event.upper() for event in value)
