@@ -1,0 +1,242 @@
+"""Jobs in a root: installed, removed, and what is known of their processes."""
+
+import base64
+import contextlib
+import os
+import time
+
+from .daemon import RUNNING, Daemon
+from .root import Root, check_name
+from .runner import FORMAT, is_same, read_json, write_json
+from .wire import Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+STREAMS = ("stdout", "stderr")
+
+
+class Jobs:
+    """The jobs of one root and the supervisord that serves them."""
+
+    def __init__(self, root: Root) -> None:
+        self.root, self.daemon = root, Daemon(root)
+
+    # Install and remove
+
+    def install(self, spec: "dict[str, Any]", owner: "dict[str, str] | None", if_running: str) -> "dict[str, Any]":
+        """Have the job's files say what ``spec`` says; what runs is left alone, and takes it up at its next start."""
+        if spec.get("format") != FORMAT:
+            raise Refusal("bad_request", "this agent knows specs of format %d only" % FORMAT)
+        job = check_name(spec["job"], "job")
+        for process in spec["processes"]:
+            check_name(process["process"], "process")
+            check_name(process["group"], "group")
+        with self.root.lock(job, "job"):
+            old = self.root.read_job(job)
+            self.refuse_if_busy(old, owner, if_running)
+            self.root.check()
+            self.root.install_runner()
+            changed = old is None or old["hash"] != spec["hash"]
+            self.write_files(spec)
+            slim = dict(spec, processes=[{**process, "environment": None} for process in spec["processes"]])
+            keep_owner = old and old["owner"] != owner and any(self.alive(old))
+            record = {
+                "format": FORMAT, "job": job, "spec": slim, "hash": spec["hash"], "released": False,
+                "owner": old["owner"] if old and keep_owner else owner, "installed_by": owner,
+                "installed_at": time.time(), **self.root.identity(),
+            }  # fmt: skip
+            with self.root.lock():
+                self.refuse_taken_groups(job, spec)
+                self.daemon.set(spec["daemon"])
+                self.root.write_job(record)
+                try:
+                    self.daemon.write_programs(gone=groups_of(old))
+                except Refusal:
+                    self.restore(job, old)
+                    raise
+        return {"changed": changed, "hash": spec["hash"]}
+
+    def restore(self, job: str, old: "dict[str, Any] | None") -> None:
+        """Undo the record of an installation that supervisord refused."""
+        if old:
+            self.root.write_job(old)
+        else:
+            os.unlink(self.root.job_file(job))
+
+    def refuse_if_busy(self, record: "dict[str, Any] | None", owner: "Any", if_running: str) -> None:
+        """Refuse to touch another owner's running job where ``if_running`` is ``fail``."""
+        if not record or record["owner"] == owner or if_running != "fail":
+            return
+        for process in self.alive(record):
+            words = "it runs for another owner (%s), and if_running is fail: wait for it, or stop it there"
+            raise Refusal("busy", words % describe(record["owner"]), record["job"], process)
+
+    def refuse_taken_groups(self, job: str, spec: "dict[str, Any]") -> None:
+        """Refuse a group name that another job of this root has already."""
+        wanted = {process["group"] for process in spec["processes"]}
+        for other in self.root.jobs():
+            taken = wanted.intersection(groups_of(other))
+            if other["job"] != job and taken:
+                words = "job %s has a group named %s already: rename one of them"
+                raise Refusal("config", words % (other["job"], sorted(taken)[0]), job)
+
+    def write_files(self, spec: "dict[str, Any]") -> None:
+        """Write what the runners read: the environment, 0600, and a spec per process."""
+        folder = self.root.job_folder(spec["job"])
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        write_json(
+            os.path.join(folder, "env"),
+            {process["process"]: process["environment"] for process in spec["processes"]},
+        )
+        for process in spec["processes"]:
+            place = self.root.place(spec["job"], process["process"])
+            os.makedirs(place.exits, mode=0o700, exist_ok=True)
+            written = dict(process, environment=None, hash=spec["hash"])
+            for stream in STREAMS:
+                if written.get(stream):
+                    written[stream] = dict(written[stream], path=log_path(place.folder, process, stream))
+            write_json(place.spec, written)
+
+    def remove(self, job: str, owner: "Any", purge: bool) -> "dict[str, Any]":
+        """Have the job's config gone from this host; with ``purge`` its logs and records too."""
+        with self.root.lock(check_name(job, "job"), "job"):
+            record = self.root.read_job(job)
+            if record is None:
+                if purge and os.path.isdir(self.root.job_folder(job)):
+                    self.root.forget_job(job, purge)
+                return {"removed": False}
+            self.refuse_stranger(record, owner)
+            for process in self.alive(record):
+                raise Refusal("running", "it still runs: stop it first", job, process)
+            with self.root.lock():
+                # First the record, so that the include is written without the job.
+                self.root.forget_job(job, purge)
+                self.daemon.write_programs(gone=groups_of(record))
+            return {"removed": True}
+
+    def refuse_stranger(self, record: "dict[str, Any]", owner: "Any") -> None:
+        """Refuse an order from somebody whose job it no longer is; ``owner`` None stands for anybody."""
+        if owner is not None and record["owner"] not in (None, owner):
+            raise Refusal("not_owner", "it belongs to %s now" % describe(record["owner"]), record["job"])
+
+    # What is known
+
+    def processes(self, record: "dict[str, Any]", programs: "list[str] | None" = None) -> "list[dict[str, Any]]":
+        """Return the specs of a job's processes, of all programs or the named ones."""
+        specs = record["spec"]["processes"]
+        unknown = set(programs or ()).difference(spec["program"] for spec in specs)
+        if unknown:
+            raise Refusal("bad_request", "it has no such program", record["job"], sorted(unknown)[0])
+        return [spec for spec in specs if programs is None or spec["program"] in programs]
+
+    def alive(self, record: "dict[str, Any]") -> "list[str]":
+        """Return the names of the job's processes of which something lives."""
+        specs = record["spec"]["processes"]
+        names = [spec["process"] for spec in specs if spec["kind"] == "program"]
+        alive = [name for name in names if not self.root.place(record["job"], name).is_free()]
+        direct = [spec for spec in specs if spec["kind"] != "program"]
+        infos = self.daemon.info([full_name(spec) for spec in direct])
+        return alive + [
+            spec["process"] for spec in direct if infos.get(full_name(spec), {}).get("statename") in RUNNING
+        ]
+
+    def job_status(self, record: "dict[str, Any]", programs: "list[str] | None" = None) -> "dict[str, Any]":
+        """Return the status of a job and of its processes."""
+        specs = self.processes(record, programs)
+        infos = self.daemon.info([full_name(spec) for spec in specs])
+        return {
+            "job": record["job"], "owner": record["owner"], "hash": record["hash"],
+            "installed_at": record["installed_at"], "released": record["released"],
+            "processes": [self.status(record, spec, infos.get(full_name(spec))) for spec in specs],
+        }  # fmt: skip
+
+    def status(
+        self, record: "dict[str, Any]", spec: "dict[str, Any]", info: "dict[str, Any] | None"
+    ) -> "dict[str, Any]":
+        """Return the status of one process; ``info`` is supervisord's, where it answers."""
+        place = self.root.place(record["job"], spec["process"])
+        status = {
+            "job": record["job"], "program": spec["program"], "process": spec["process"], "group": spec["group"],
+            "state": info["statename"] if info else None, "phase": "new", "pid": None, "runner_pid": None,
+            "generation": 0, "owner": None, "started_at": None, "ended_at": None, "exit_code": None, "signal": None,
+            "restarts": 0, "record": None, "positions": {},
+            "stdout": log_path(place.folder, spec, "stdout"), "stderr": log_path(place.folder, spec, "stderr"),
+        }  # type: dict[str, Any]  # fmt: skip
+        if spec["kind"] != "program":
+            return self.direct_status(status, info)
+        run = read_json(place.run)
+        ordered = read_json(place.next) or {}
+        if ordered.get("order") == "start" and ordered["generation"] > (run or {}).get("generation", 0):
+            status.update(phase="starting", generation=ordered["generation"], owner=ordered["owner"])
+            return status
+        if not run:
+            return status
+        status.update({name: run[name] for name in ("generation", "owner", "started_at", "restarts", "positions")})
+        alive = is_same(run["runner_pid"], run["runner_ticks"], run["boot_id"])
+        # Read after the look at the runner: one that has gone by then has written its record before.
+        record_file = read_json(place.exit(run["generation"]))
+        if record_file:
+            status.update(
+                record=record_file, phase="ended" if record_file["final"] else "backoff",
+                **{name: record_file[name] for name in ("exit_code", "signal", "ended_at", "positions")},
+            )  # fmt: skip
+            if not record_file["final"] and not alive:
+                status.update(phase="lost")
+        elif alive:
+            stopping = (read_json(place.stop) or {}).get("generation") == run["generation"]
+            status.update(phase="stopping" if stopping else run["phase"], pid=run["pid"])
+        else:
+            status.update(phase="lost")
+        if alive:
+            status.update(runner_pid=run["runner_pid"])
+        return status
+
+    def direct_status(self, status: "dict[str, Any]", info: "dict[str, Any] | None") -> "dict[str, Any]":
+        """Return the status of what runs without a runner, as supervisord alone knows it."""
+        if info and info["start"]:
+            running = info["statename"] in RUNNING
+            status.update(
+                phase=info["statename"].lower() if running else "ended", pid=info["pid"] or None,
+                started_at=info["start"], ended_at=None if running else info["stop"],
+                exit_code=None if running else info["exitstatus"],
+            )  # fmt: skip
+        return status
+
+
+def full_name(spec: "dict[str, Any]") -> str:
+    """Return what supervisord calls a process."""
+    return "%s:%s" % (spec["group"], spec["process"])
+
+
+def groups_of(record: "dict[str, Any] | None") -> "list[str]":
+    """Return the groups of a job's record."""
+    return sorted({process["group"] for process in record["spec"]["processes"]}) if record else []
+
+
+def log_path(folder: str, spec: "dict[str, Any]", stream: str) -> "str | None":
+    """Return where a process's stream is written, None where it is not."""
+    if stream == "stderr" and spec["redirect_stderr"]:
+        return None
+    options = spec[stream]
+    return (options["path"] or os.path.join(folder, stream + ".log")) if options else None
+
+
+def describe(owner: "Any") -> str:
+    """Return an owner in words."""
+    return " ".join("%s=%s" % item for item in sorted(owner.items())) if owner else "nobody"
+
+
+def unpack_supervisor(root: Root, version: str, data: str) -> str:
+    """Keep the supervisor package that a client brought, and return its folder."""
+    import io
+    import zipfile
+
+    folder = os.path.join(root.path, "lib", "supervisor-" + check_name(version, "version"))
+    if not os.path.isdir(folder):
+        part = "%s.%d" % (folder, os.getpid())
+        zipfile.ZipFile(io.BytesIO(base64.b64decode(data))).extractall(part)
+        with contextlib.suppress(OSError):
+            os.rename(part, folder)
+    return folder

@@ -1,0 +1,182 @@
+"""Reading a process's logs by position, over all rotated files that are left."""
+
+import base64
+import bisect
+import os
+
+from .runner import read_index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MOST_BACKUPS = 1000
+
+
+class Entry:
+    """One line of the index: what was read at a time, from a position on."""
+
+    def __init__(self, text: str) -> None:
+        words = text.split()
+        self.position, self.time, self.generation = int(words[0]), float(words[1]), int(words[2])
+        self.dropped = int(words[3]) if len(words) > 3 else 0
+
+
+class StreamReader:
+    """Reads one stream of one process."""
+
+    def __init__(self, path: str, index: str) -> None:
+        self.path, self.index = path, index
+
+    def segments(self) -> "tuple[list[tuple[int, int, int]], list[Entry]]":
+        """Return ((start, descriptor, size) of each file, oldest first; entries of the index).
+
+        The index knows the position of the first byte of one file, by its inode, and the files' order gives the rest.
+        A rotation in between shows as a file seen twice: then look again.
+        """
+        for _ in range(20):
+            base, inode, lines = read_index(self.index)
+            fds = self.open_all()
+            stats = [os.fstat(fd) for fd in fds]
+            inodes = [stat.st_ino for stat in stats]
+            if inode in inodes and len(set(inodes)) == len(inodes):
+                start = base - sum(stat.st_size for stat in stats[inodes.index(inode) + 1 :])
+                segments = []
+                for fd, stat in zip(reversed(fds), reversed(stats)):
+                    segments.append((start, fd, stat.st_size))
+                    start += stat.st_size
+                return segments, parse(lines)
+            for fd in fds:
+                os.close(fd)
+            if not fds or inode < 0:
+                break
+        return [], []
+
+    def open_all(self) -> "list[int]":
+        """Return descriptors of the files, newest first."""
+        fds = []
+        for number in range(MOST_BACKUPS):
+            try:
+                fds.append(os.open(self.path if number == 0 else "%s.%d" % (self.path, number), os.O_RDONLY))
+            except OSError:
+                if number:
+                    break
+        return fds
+
+    def bounds(self) -> "tuple[int, int]":
+        """Return the positions of the oldest byte that is left and of the end."""
+        segments, _ = self.segments()
+        try:
+            if not segments:
+                return 0, 0
+            return max(0, segments[0][0]), segments[-1][0] + segments[-1][2]
+        finally:
+            for _, fd, _ in segments:
+                os.close(fd)
+
+    def read(self, position: int, limit: int) -> "tuple[list[dict[str, Any]], int, int]":
+        """Return (chunks, next position, end), at most ``limit`` bytes from ``position`` on.
+
+        What retention or a full disk took is counted in ``lost`` of the chunk after it.
+        """
+        segments, entries = self.segments()
+        try:
+            end = segments[-1][0] + segments[-1][2] if segments else position
+            starts = [entry.position for entry in entries]
+            chunks = []  # type: list[dict[str, Any]]
+            for start, fd, size in segments:
+                while position < start + size and limit > 0:
+                    lost = max(0, start - position)
+                    position = max(position, start)
+                    after = bisect.bisect_right(starts, position)
+                    entry = entries[after - 1] if after else None
+                    until = min(start + size, starts[after] if after < len(starts) else end, position + limit)
+                    data = os.pread(fd, until - position, position - start)
+                    if not data:
+                        break
+                    if entry and entry.position == position:
+                        lost += entry.dropped
+                    chunks.append({
+                        "position": position, "time": entry.time if entry else None, "lost": lost,
+                        "generation": entry.generation if entry else 0, "data": base64.b64encode(data).decode(),
+                    })  # fmt: skip
+                    position += len(data)
+                    limit -= len(data)
+            return chunks, position, end
+        finally:
+            for _, fd, _ in segments:
+                os.close(fd)
+
+    def position_of_last(self, lines: int) -> int:
+        """Return where the last ``lines`` lines begin."""
+        first, end = self.bounds()
+        position, wanted = end, lines
+        while position > first and wanted >= 0:
+            step = max(first, position - 65536)
+            text = b"".join(base64.b64decode(chunk["data"]) for chunk in self.read(step, position - step)[0])
+            if position == end and text.endswith(b"\n"):
+                wanted += 1
+            breaks = [at for at, byte in enumerate(text) if byte == 10]
+            if len(breaks) >= wanted > 0:
+                return step + breaks[-wanted] + 1
+            wanted -= len(breaks)
+            position = step
+        return first
+
+    def position_at(self, moment: float) -> int:
+        """Return where what was read at ``moment`` or later begins."""
+        _, entries = self.segments_closed()
+        for entry in entries:
+            if entry.time >= moment:
+                return entry.position
+        return self.bounds()[1]
+
+    def position_of_generation(self, generation: int) -> "tuple[int, int | None]":
+        """Return where a generation's output begins, and where the next one's does."""
+        _, entries = self.segments_closed()
+        starts = [entry.position for entry in entries if entry.generation == generation]
+        ends = [entry.position for entry in entries if entry.generation > generation]
+        return (starts[0] if starts else self.bounds()[1]), (ends[0] if ends else None)
+
+    def segments_closed(self) -> "tuple[list[tuple[int, int, int]], list[Entry]]":
+        """Return what :meth:`segments` does, the descriptors closed."""
+        segments, entries = self.segments()
+        for _, fd, _ in segments:
+            os.close(fd)
+        return segments, entries
+
+
+def parse(lines: "list[str]") -> "list[Entry]":
+    """Return the entries of an index; a line that a full disk cut is left out."""
+    entries = []
+    for line in lines:
+        try:
+            entries.append(Entry(line))
+        except (ValueError, IndexError):
+            continue
+    return entries
+
+
+def answer(reader: StreamReader, params: "dict[str, Any]") -> "dict[str, Any]":
+    """Return the answer of the verb ``logs``."""
+    limit = min(int(params.get("limit") or 262144), 262144)
+    position = params.get("position")
+    if position is None:
+        if params.get("tail") is not None:
+            position = reader.position_of_last(int(params["tail"]))
+        elif params.get("since") is not None:
+            position = reader.position_at(float(params["since"]))
+        elif params.get("generation") is not None:
+            position = reader.position_of_generation(int(params["generation"]))[0]
+        else:
+            position = reader.bounds()[0]
+    stop = None
+    if params.get("generation") is not None:
+        stop = reader.position_of_generation(int(params["generation"]))[1]
+        if stop is not None:
+            limit = min(limit, max(0, stop - position))
+    chunks, reached, end = reader.read(position, limit)
+    for chunk in chunks:
+        chunk["stream"] = params["stream"]
+    end = end if stop is None else stop
+    return {"chunks": chunks, "next": reached, "end": end, "lost": sum(chunk["lost"] for chunk in chunks)}

@@ -1,0 +1,260 @@
+"""Orders to processes: start, stop, restart, each under the job's lock, each safe to repeat."""
+
+import http.client
+import os
+import time
+import xmlrpc.client
+
+from .daemon import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, RUNNING
+from .jobs import Jobs, full_name
+from .root import check_name
+from .runner import end_all, is_same, leftovers, read_json, send, write_json
+from .wire import Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+START_PATIENCE = 60.0
+STOP_MARGIN = 20.0
+STEP = 0.005
+SIGTERM = 15
+
+
+class Orders:
+    """Starts and stops the processes of one root's jobs."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs, self.root, self.daemon = jobs, jobs.root, jobs.daemon
+
+    # supervisord itself
+
+    def start_supervisord(self) -> "dict[str, Any]":
+        """Have a supervisord that answers, and have it answer for what survived its predecessor."""
+        with self.root.lock():
+            self.root.install_runner()
+            pid, started = self.daemon.start()
+            if started or self.daemon.attached():
+                self.daemon.write_programs()
+        if started:
+            for record in self.root.jobs():
+                self.attach(record)
+        return {"pid": pid, "started": started}
+
+    def attach(self, record: "dict[str, Any]") -> None:
+        """Have the new supervisord's runners stand in for those that the last one left running."""
+        for spec in record["spec"]["processes"]:
+            place = self.root.place(record["job"], spec["process"])
+            run = read_json(place.run)
+            if not run or not is_same(run["runner_pid"], run["runner_ticks"], run["boot_id"]):
+                continue
+            if spec["if_supervisord_dies"] == "stop":
+                send(run["runner_pid"], SIGTERM)
+                continue
+            order = {"format": 1, "generation": run["generation"], "order": "attach", "owner": run["owner"]}
+            write_json(place.next, dict(order, by="agent", at=time.time()))
+            self.call_start(record, spec)
+
+    def stop_supervisord(self, job: str, owner: "Any") -> "dict[str, Any]":
+        """Have the job no longer need supervisord, and stop it when no other does."""
+        with self.root.lock(check_name(job, "job"), "job"):
+            record = self.root.read_job(job)
+            if record:
+                self.jobs.refuse_stranger(record, owner)
+                self.root.write_job(dict(record, released=True))
+            with self.root.lock():
+                held = [other["job"] for other in self.root.jobs() if not other["released"] or self.jobs.alive(other)]
+                return {"stopped": not held and self.daemon.stop(), "held_by": held}
+
+    # Start
+
+    def start(
+        self, job: str, owner: "Any", programs: "list[str] | None", if_running: str, by: str, again: bool = False
+    ) -> "dict[str, Any]":
+        """Have the job's programs run for this owner, by the rules of docs/reference/protocol.md.
+
+        :param again: a new generation even of what runs.
+        """
+        with self.root.lock(check_name(job, "job"), "job"):
+            record = self.root.job(job)
+            specs = self.jobs.processes(record, programs)
+            self.jobs.refuse_if_busy(record, owner, if_running)
+            theirs = record["owner"] not in (None, owner)
+            if again or (theirs and if_running == "restart"):
+                self.stop_each(record, specs, by, "restart")
+            actions = {spec["process"]: self.start_one(record, spec, owner, by, again or theirs) for spec in specs}
+            if record["owner"] != owner or record["released"]:
+                adopted = [name for name, action in actions.items() if action == "adopted"]
+                generations = {name: self.root.place(job, name).last_generation() for name in adopted}
+                record = dict(record, owner=owner, released=False, adopted=generations)
+                self.root.write_job(record)
+            for spec in specs:
+                if actions[spec["process"]] == "started":
+                    self.wait_until_started(record, spec)
+            status = self.jobs.job_status(record, programs)
+            return {"processes": [dict(one, action=actions[one["process"]]) for one in status["processes"]]}
+
+    def start_one(self, record: "dict[str, Any]", spec: "dict[str, Any]", owner: "Any", by: str, anew: bool) -> str:
+        """Order one process to start unless it runs, or its end is still to be reported; return what was done.
+
+        :param anew: an end that nobody has reported yet is no reason to wait.
+        """
+        place = self.root.place(record["job"], spec["process"])
+        if spec["kind"] != "program":
+            self.call_start(record, spec)
+            return "started"
+        run = read_json(place.run) or {}
+        if is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")):
+            ended = read_json(place.exit(run["generation"])) or {}
+            if not ended.get("final"):
+                return "adopted"
+        last = place.last_generation()
+        exit_record = read_json(place.exit(last)) or {}
+        if last and not exit_record:
+            place.end_leftovers()
+            exit_record = read_json(place.exit(last)) or {}
+        mine = exit_record.get("owner") == owner or record.get("adopted", {}).get(spec["process"]) == last
+        if not anew and exit_record and mine and last not in self.reported(place):
+            return "ended"
+        ordered = (read_json(place.next) or {}).get("generation", 0)
+        order = {"format": 1, "generation": max(last, ordered) + 1, "order": "start", "owner": owner}
+        write_json(place.next, dict(order, by=by, at=time.time()))
+        self.call_start(record, spec)
+        return "started"
+
+    def reported(self, place: "Any") -> "set[int]":
+        """Return the generations whose end some consumer has reported."""
+        folder = os.path.join(place.folder, "cursor")
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        return {(read_json(os.path.join(folder, name)) or {}).get("reported", 0) for name in names}
+
+    def call_start(self, record: "dict[str, Any]", spec: "dict[str, Any]") -> None:
+        """Have supervisord start a process, which it may not do before it has noticed the end of the last one."""
+        deadline = time.monotonic() + START_PATIENCE
+        while True:
+            try:
+                self.daemon.rpc().supervisor.startProcess(full_name(spec), False)
+                return
+            except xmlrpc.client.Fault as fault:
+                if fault.faultCode == BAD_NAME and time.monotonic() < deadline:
+                    with self.root.lock():
+                        self.daemon.reload()
+                elif fault.faultCode == ALREADY_STARTED and spec["kind"] != "program":
+                    return
+                elif fault.faultCode != ALREADY_STARTED or time.monotonic() > deadline:
+                    raise self.refusal(record, spec, fault.faultString) from None
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+                raise self.refusal(record, spec, "it does not answer (%s): start it first" % error) from None
+            time.sleep(STEP)
+
+    def refusal(self, record: "dict[str, Any]", spec: "dict[str, Any]", words: str) -> Refusal:
+        """Return supervisord's refusal about a process."""
+        return Refusal("supervisord", "supervisord: %s" % words, record["job"], spec["process"])
+
+    def wait_until_started(self, record: "dict[str, Any]", spec: "dict[str, Any]") -> None:
+        """Return once the runner has recorded the start that was ordered.
+
+        :raises Refusal: supervisord could not even execute the runner.
+        """
+        if spec["kind"] != "program":
+            return
+        place = self.root.place(record["job"], spec["process"])
+        wanted = read_json(place.next)["generation"]
+        deadline = time.monotonic() + START_PATIENCE
+        while True:
+            run = read_json(place.run) or {}
+            if run.get("generation", 0) >= wanted and (run["phase"] != "starting" or read_json(place.exit(wanted))):
+                return
+            if time.monotonic() > deadline:
+                info = self.daemon.info([full_name(spec)]).get(full_name(spec), {})
+                words = "its runner does not start (%s %s)" % (info.get("statename"), info.get("spawnerr", ""))
+                raise self.refusal(record, spec, words)
+            time.sleep(STEP)
+
+    # Stop
+
+    def stop(self, job: str, owner: "Any", programs: "list[str] | None", by: str, reason: str) -> "dict[str, Any]":
+        """Have nothing of the job's programs run: their whole trees are gone when this returns."""
+        with self.root.lock(check_name(job, "job"), "job"):
+            record = self.root.read_job(job)
+            if record is None:
+                return {"processes": []}
+            self.jobs.refuse_stranger(record, owner)
+            specs = self.jobs.processes(record, programs)
+            results = self.stop_each(record, specs, by, reason)
+            status = self.jobs.job_status(record, programs)
+            return {"processes": [dict(one, **results[one["process"]]) for one in status["processes"]]}
+
+    def stop_each(
+        self, record: "dict[str, Any]", specs: "list[dict[str, Any]]", by: str, reason: str
+    ) -> "dict[str, dict[str, Any]]":
+        """Order all stops at once, then see each to its end; return what was done by process."""
+        asked = [spec for spec in specs if self.ask_to_stop(record, spec, by, reason)]
+        results = {}
+        for spec in specs:
+            ended, survivors = self.see_ended(record, spec) if spec in asked else ([], [])
+            action = "stopped" if spec in asked else "not_running"
+            results[spec["process"]] = {"action": action, "ended": ended, "survivors": survivors}
+        return results
+
+    def ask_to_stop(self, record: "dict[str, Any]", spec: "dict[str, Any]", by: str, reason: str) -> bool:
+        """Record the intent and have the process stopped; false where nothing runs."""
+        place = self.root.place(record["job"], spec["process"])
+        if spec["kind"] == "program":
+            if place.is_free():
+                if place.last_generation() and not read_json(place.exit(place.last_generation())):
+                    place.end_leftovers()
+                return False
+            generation = place.last_generation()
+            write_json(place.stop, {"generation": generation, "by": by, "reason": reason, "at": time.time()})
+        try:
+            self.daemon.rpc().supervisor.stopProcess(full_name(spec), False)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode not in (NOT_RUNNING, BAD_NAME):
+                raise self.refusal(record, spec, fault.faultString) from None
+            if spec["kind"] != "program":
+                return False
+            self.ask_runner(place)
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            self.ask_runner(place)
+        return True
+
+    def ask_runner(self, place: "Any") -> None:
+        """Signal the runner itself, where no supervisord answers for it."""
+        run = read_json(place.run) or {}
+        if is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")):
+            send(run["runner_pid"], SIGTERM)
+
+    def see_ended(self, record: "dict[str, Any]", spec: "dict[str, Any]") -> "tuple[list[int], list[int]]":
+        """Wait until the whole tree is gone, ending it ourselves where its runner cannot; return (ended, survivors)."""
+        deadline = time.monotonic() + spec["stopwaitsecs"] + STOP_MARGIN
+        place = self.root.place(record["job"], spec["process"])
+        if spec["kind"] != "program":
+            while time.monotonic() < deadline and self.jobs.alive(dict(record, spec={"processes": [spec]})):
+                time.sleep(STEP)
+            return [], []
+        while not place.is_free():
+            run = read_json(place.run) or {}
+            if not is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")):
+                return place.end_leftovers()
+            if time.monotonic() > deadline:
+                return self.end_with_runner(place, run)
+            time.sleep(STEP)
+        self.wait_for_supervisord(spec)
+        last = read_json(place.exit(place.last_generation())) or {}
+        return last.get("ended", []), last.get("survivors", [])
+
+    def end_with_runner(self, place: "Any", run: "dict[str, Any]") -> "tuple[list[int], list[int]]":
+        """Kill a runner that does not do its work (stopped, say), and its tree."""
+        send(run["runner_pid"], 9)
+        end_all(lambda: leftovers(place.mark(run["generation"]), place.lock, run["pid"], run["ticks"]), 0.0)
+        return place.end_leftovers()  # type: ignore[no-any-return]
+
+    def wait_for_supervisord(self, spec: "dict[str, Any]") -> None:
+        """Return once supervisord shows the end as well, so that who looks next sees one truth."""
+        deadline = time.monotonic() + 2.0
+        while time.monotonic() < deadline:
+            info = self.daemon.info([full_name(spec)]).get(full_name(spec))
+            if not info or info["statename"] not in RUNNING:
+                return
+            time.sleep(STEP)
