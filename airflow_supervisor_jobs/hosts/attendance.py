@@ -9,12 +9,14 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import Self
 
 from airflow_supervisor_jobs.exceptions import AgentError, HostError, HostRefused, HostUnreachable
 from airflow_supervisor_jobs.hosts.base import Pipe
+
+T = TypeVar("T")
 
 #: Gives an open pipe for as long as its context lasts; a new one, or a shared one.
 Pipes = Callable[[], AbstractAsyncContextManager[Pipe]]
@@ -97,15 +99,18 @@ class Attendance:
             task.cancel()
         await asyncio.gather(self._task, *self._errands, return_exceptions=True)
 
-    async def news(self, *, timeout_s: float | None) -> News | None:
+    async def news(self, *, timeout_s: float) -> News | None:
         """Return what came next, states before lines, or None when nothing did in time.
 
         :raises SupervisorJobsError: what makes it useless to try again.
         """
         if not (self._states or self._lines or self._failure):
             self._arrived.clear()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), timeout_s)
+            alarm = asyncio.get_running_loop().call_later(timeout_s, self._arrived.set)
+            try:
+                await self._arrived.wait()
+            finally:
+                alarm.cancel()
         if self._states:
             return self._states.popleft()
         if self._lines:
@@ -164,7 +169,23 @@ class Attendance:
         finally:
             # The pipe may be shared, and then the agent would go on sending.
             with suppress(HostError, asyncio.TimeoutError):
-                await asyncio.wait_for(pipe.request("unwatch", sub=self.sub), _FAREWELL_S)
+                await within(_FAREWELL_S, pipe.request("unwatch", sub=self.sub))
+
+
+async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return what ``work`` does. Unlike ``asyncio.wait_for`` before Python 3.12 it never swallows a cancellation.
+
+    :raises asyncio.TimeoutError: it took longer than ``limit_s``.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task}, timeout=limit_s)
+    finally:
+        in_time = task.done()
+        task.cancel()
+    if not in_time:
+        raise asyncio.TimeoutError
+    return task.result()
 
 
 async def _quietly(work: Coroutine[Any, Any, Any]) -> None:

@@ -9,8 +9,9 @@ from airflow_supervisor_jobs.core.status import ProcessStatus
 from airflow_supervisor_jobs.core.verdict import Judgement
 
 
-async def _nothing() -> None:
+async def _nobody() -> bool:
     """There is nobody to tell."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class Concluded:
     """The last observation: what became of the job, after the rest of its output.
 
     Await :meth:`confirm` when the conclusion has been put where it will not be lost: the host then knows that these
-    generations are reported, and the next ``start`` of the same owner starts new ones.
+    generations are reported, and the next ``start`` of the same owner starts new ones. It returns whether the host knows.
     """
 
     judgement: Judgement
     statuses: Mapping[str, ProcessStatus]
-    confirm: Callable[[], Awaitable[None]] = field(default=_nothing, compare=False, repr=False)
+    confirm: Callable[[], Awaitable[bool]] = field(default=_nobody, compare=False, repr=False)
 
 
 Observation = Output | Changed | Contact | Concluded

@@ -24,6 +24,7 @@ from airflow_supervisor_jobs.hosts.attendance import (
     Parted,
     Pipes,
     jittered_delay_s,
+    within,
 )
 from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.lines import LineReader
@@ -115,7 +116,7 @@ class _Session:
         """Keep on the host what was handed over, if it is in sight."""
         if self.picture.delivered != self.acked:
             with suppress(HostError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._ack(self.attendance.pipe, deepcopy(self.picture.delivered)), _ASK_S)
+                await within(_ASK_S, self._ack(self.attendance.pipe, deepcopy(self.picture.delivered)))
 
     def _params(self) -> dict[str, Any]:
         target = self.target
@@ -149,7 +150,7 @@ class _Session:
     def _is_quiet(self) -> bool:
         return self.at() - self.picture.moved_at >= DRAIN_S
 
-    def _wait_s(self, judgement: Judgement) -> float | None:
+    def _wait_s(self, judgement: Judgement) -> float:
         now = self.at()
         waits = [self.picture.wait_s(now=self.clock(), at=now)]
         if self.ack_at is not None:
@@ -228,21 +229,24 @@ class _Session:
             for stream, path in (("stderr", status.stderr), ("stdout", status.stdout)):
                 if path is not None and not self.picture.view(at=self.at()).last_lines.get(process):
                     asked = pipe.request("logs", job=self.target.job, process=process, stream=stream, **_LAST)
-                    self.picture.add_last_lines(process, stream, _lines(await asyncio.wait_for(asked, _ASK_S)))
+                    self.picture.add_last_lines(process, stream, _lines(await within(_ASK_S, asked)))
 
-    async def _confirm(self) -> None:
+    async def _confirm(self) -> bool:
+        """A conclusion that the host does not hear of is told again to the next watch of the same owner: no harm."""
         statuses = self.picture.statuses.values()
         reported = {status.process: status.generation for status in statuses if status.has_ended}
         positions = deepcopy(self.picture.delivered)
-        try:
+        if self.target.consumer is None or not (reported or positions):
+            return False
+        with suppress(HostUnreachable, asyncio.TimeoutError):
             if self.attendance.pipe is not None:
-                await self._ack(self.attendance.pipe, positions, reported)
-                return
-        except HostUnreachable:
-            pass
-        if self.target.consumer is not None:
+                await within(_ASK_S, self._ack(self.attendance.pipe, positions, reported))
+                return True
+        with suppress(HostError):
             async with self.pipes() as pipe:
                 await self._ack(pipe, positions, reported)
+                return True
+        return False
 
 
 _LAST = {"position": None, "tail": 10, "since": None, "generation": None, "limit": 65536}
