@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -51,7 +51,7 @@ async def watch(
     clock: Callable[[], float] = time.time,
     delays: Delays = jittered_delay_s,
     once: bool = False,
-) -> AsyncIterator[Observation]:
+) -> AsyncGenerator[Observation, None]:
     """Yield what happens to the job, and :class:`Concluded` as the last.
 
     The host may come and go: it is connected to again, and the output goes on where it stopped. A line counts as
