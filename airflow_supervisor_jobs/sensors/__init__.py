@@ -1,0 +1,1 @@
+"""Watching a job, as an Airflow sensor."""

@@ -1,0 +1,78 @@
+"""A DAG for every YAML file of a config folder."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, get_parsing_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_supervisor_jobs.config import find_config_dir
+from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
+
+BROKEN_PREFIX = "broken__"
+
+_log = logging.getLogger(__name__)
+
+
+def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | None = None) -> list[str]:
+    """Every file of ``configs/job`` has become a DAG in ``namespace``; their ids are returned.
+
+    Call it as ``build_dags(globals())`` in a DAG file. A file that cannot be read hides no other: it shows as
+    the DAG ``broken__NAME``, whose documentation is the error and whose runs fail with it. While Airflow runs a
+    task it wants one DAG, and only that one is made.
+
+    :param config_dir: by default the folder ``configs`` beside the DAG file or above.
+    """
+    source = Path(namespace["__file__"])
+    folder = Path(config_dir) if config_dir is not None else find_config_dir(source)
+    wanted = get_parsing_context().dag_id
+    made: dict[str, DAG] = {}
+    for name in sorted(job_names(folder), key=lambda name: name != wanted):
+        dag = _build(name, folder)
+        if wanted in (None, dag.dag_id):
+            dag.fileloc = str(source)
+            made[dag.dag_id] = dag
+        if wanted in made:
+            break
+    namespace.update({f"dag_{_identifier(dag_id)}": dag for dag_id, dag in made.items()})
+    return sorted(made)
+
+
+def job_names(config_dir: Path) -> list[str]:
+    """Return the names of all job files of a config folder; a name that begins with ``_`` is nobody's job."""
+    folder = config_dir / "job"
+    found = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(name for name in found if not name.rpartition("/")[2].startswith("_"))
+
+
+def _build(name: str, config_dir: Path) -> DAG:
+    try:
+        return SupervisorDAG(job=name, config_dir=config_dir)
+    except Exception as error:  # whatever is wrong with one file must not hide the others
+        _log.warning("%s cannot be made a DAG: %s", name, error)
+        return _placeholder(name, str(error) or repr(error))
+
+
+def _placeholder(name: str, error: str) -> DAG:
+    with DAG(
+        BROKEN_PREFIX + _identifier(name),
+        description=f"The job {name} cannot be read",
+        doc_md=f"The job `{name}` cannot be read:\n\n```\n{error}\n```",
+        tags={"broken"},
+    ) as dag:
+
+        @task
+        def read_configuration() -> None:
+            raise AirflowFailException(error)
+
+        read_configuration()
+    return dag
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W", "_", name)

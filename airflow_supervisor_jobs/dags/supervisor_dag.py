@@ -1,0 +1,159 @@
+"""A job as a DAG of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Container, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator
+
+from airflow_supervisor_jobs.config import AirflowOptions, Job, Watch, find_config_dir, load_job
+from airflow_supervisor_jobs.operators.configure import ConfigureSupervisordOperator
+from airflow_supervisor_jobs.operators.daemon import (
+    RemoveConfigurationOperator,
+    StartSupervisordOperator,
+    StopSupervisordOperator,
+)
+from airflow_supervisor_jobs.operators.programs import (
+    RestartProgramsOperator,
+    StartProgramsOperator,
+    StopProgramsOperator,
+)
+from airflow_supervisor_jobs.sensors.programs import SupervisorProgramsSensor
+
+#: A step that only asks the host is tried again: each does no harm a second time.
+STEP_RETRIES = 3
+STEP_RETRY_DELAY = timedelta(seconds=10)
+#: Where all tasks of a job run: known at parse time, never templated.
+PLACEMENT = ("pool", "pool_slots", "queue", "executor", "priority_weight")
+
+
+class SupervisorDAG(DAG):
+    """A DAG that sets a job up on its host, starts it, watches it, restarts it, and clears up.
+
+    Every step is an attribute, so that your own tasks can stand before or after it::
+
+        dag = SupervisorDAG(job="market_feed")
+        dag.watch_programs >> report >> dag.restart_programs
+
+    :param dag_id: by default what the job's YAML says, or else the job's name.
+    :param job: a :class:`~airflow_supervisor_jobs.config.Job`, the name of a YAML file in ``configs/job``, or
+        what such a file would hold.
+    :param config_dir: the folder of the YAML files; by default ``configs`` beside the calling file or above.
+    :param overrides: Hydra's, for a job given by name.
+    :param dag_kwargs: of :class:`airflow.sdk.DAG`; they go before those of the YAML file.
+    """
+
+    def __init__(
+        self,
+        dag_id: str | None = None,
+        *,
+        job: Job | str | Mapping[str, Any],
+        config_dir: Path | str | None = None,
+        overrides: Sequence[str] = (),
+        **dag_kwargs: Any,
+    ) -> None:
+        caller = Path(sys._getframe(1).f_code.co_filename)
+        self.job = _resolved(job, config_dir=config_dir, overrides=overrides, caller=caller, name=dag_id)
+        declared = {"max_active_runs": 1, **self.job.dag, **dag_kwargs}
+        super().__init__(dag_id or declared.get("dag_id", self.job.name), **_without(declared, {"dag_id"}))
+        self.fileloc = str(caller)
+        _add_steps(self)
+
+    @property
+    def configure_supervisord(self) -> BaseOperator:
+        """The job is resolved, pinned for the run, and installed on its host."""
+        return self._step("configure_supervisord")
+
+    @property
+    def start_supervisord(self) -> BaseOperator:
+        """The host has a living supervisord."""
+        return self._step("start_supervisord")
+
+    @property
+    def start_programs(self) -> BaseOperator:
+        """The programs run."""
+        return self._step("start_programs")
+
+    @property
+    def watch_programs(self) -> BaseOperator:
+        """The programs have ended, and it is known how."""
+        return self._step("watch_programs")
+
+    @property
+    def restart_programs(self) -> BaseOperator:
+        """The next run exists, if the job failed and may be restarted."""
+        return self._step("restart_programs")
+
+    @property
+    def stop_programs(self) -> BaseOperator:
+        """None of the programs runs."""
+        return self._step("stop_programs")
+
+    @property
+    def stop_supervisord(self) -> BaseOperator:
+        """The host's supervisord has ended, unless another job needs it."""
+        return self._step("stop_supervisord")
+
+    @property
+    def remove_configuration(self) -> BaseOperator:
+        """The host no longer knows the job."""
+        return self._step("remove_configuration")
+
+    def _step(self, task_id: str) -> BaseOperator:
+        step = self.task_dict[task_id]
+        assert isinstance(step, BaseOperator)  # noqa: S101 -- we put it there
+        return step
+
+
+def _resolved(
+    job: Job | str | Mapping[str, Any],
+    *,
+    config_dir: Path | str | None,
+    overrides: Sequence[str],
+    caller: Path,
+    name: str | None,
+) -> Job:
+    if isinstance(job, Job):
+        return job
+    if isinstance(job, str):
+        return load_job(job, overrides=list(overrides), config_dir=config_dir or find_config_dir(caller))
+    raise TypeError(f"job is a Job, a name or a mapping, not {type(job).__name__} ({name})")
+
+
+def _add_steps(dag: SupervisorDAG) -> None:
+    """The steps are in the DAG, with the teardowns after whatever happened before them."""
+    job, options = dag.job, dag.job.airflow
+    given = {key: getattr(options, key) for key in PLACEMENT if key in options.model_fields_set}
+    common = {"dag": dag, **given}
+    retried = {"retries": STEP_RETRIES, "retry_delay": STEP_RETRY_DELAY}
+    step = {**common, **_without(retried, dag.default_args)}
+    configure = ConfigureSupervisordOperator(task_id="configure_supervisord", job=job, **step)
+    supervisord = StartSupervisordOperator(task_id="start_supervisord", **step)
+    programs = StartProgramsOperator(task_id="start_programs", **step)
+    for setup in (configure, supervisord, programs):
+        setup.as_setup()  # type: ignore[no-untyped-call]
+    watch = SupervisorProgramsSensor(task_id="watch_programs", **common, **watching(options))
+    restart = RestartProgramsOperator(task_id="restart_programs", **step).as_teardown(setups=programs)
+    stop = StopProgramsOperator(task_id="stop_programs", **step).as_teardown(setups=programs)
+    daemon = StopSupervisordOperator(task_id="stop_supervisord", **step).as_teardown(setups=supervisord)
+    remove = RemoveConfigurationOperator(task_id="remove_configuration", **step).as_teardown(setups=configure)
+    configure >> supervisord >> programs >> watch >> restart >> stop >> daemon >> remove
+
+
+def watching(options: AirflowOptions) -> dict[str, Any]:
+    """Return how a job is watched, as arguments of the sensor."""
+    retried = {"retries": options.retries, "retry_delay": timedelta(seconds=options.retry_delay)}
+    return {
+        **{key: value for key, value in retried.items() if key in options.model_fields_set},
+        "deferrable": options.watch is Watch.DEFERRABLE,
+        "mode": "reschedule" if options.watch is Watch.RESCHEDULE else "poke",
+        "poke_interval": options.check_interval,
+    }
+
+
+def _without(options: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in names}

@@ -1,0 +1,160 @@
+"""The watch as a task: in the triggerer by default, in a worker where the triggerer cannot reach the host."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from typing_extensions import override
+
+from airflow_supervisor_jobs.core.verdict import Judgement, Outcome, Verdict
+from airflow_supervisor_jobs.exceptions import ConfigError, HostRefused
+from airflow_supervisor_jobs.hosts.watch import Concluded, watch
+from airflow_supervisor_jobs.operators.base import VERDICT_KEY, pull_pin, recall, remember
+from airflow_supervisor_jobs.operators.programs import start_programs
+from airflow_supervisor_jobs.triggers.journal import Journal
+from airflow_supervisor_jobs.triggers.pin import Pin
+from airflow_supervisor_jobs.triggers.programs import CONSUMER, SupervisorProgramsTrigger, watch_target
+from airflow_supervisor_jobs.triggers.reach import ask, worker_pipes
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: How the sensor's last watch ended: what a further try goes by.
+CONCLUDED_KEY = "concluded"
+#: When the sensor began to watch, per try: a rescheduled sensor is a new process each time.
+BEGUN_KEY = "watched_from"
+
+#: After these a further try makes sense. A job that was stopped by a person, or is over, is not started again.
+_RETRIED = frozenset({Verdict.FAILED, Verdict.LOST, Verdict.UNREACHABLE})
+_YEARS = 100 * 365 * 86400.0
+
+
+class SupervisorProgramsSensor(BaseSensorOperator):
+    """Ends when the job does, and as the job did; its log has the programs' lines while they run.
+
+    Deferrable (the default), it holds no worker slot. ``mode="reschedule"`` and ``mode="poke"`` with
+    ``deferrable=False`` look from a worker every ``poke_interval``. Time limits are the job's own
+    (``check_timeout``, ``runtime``, ``endtime``, ``unreachable_timeout``).
+
+    Its XCom says of each process its exit code or signal, when it ended and when that was noticed, also
+    when the task fails. Of the clear ends, ``verdict`` has the word.
+
+    :param configure_task_id: the task whose XCom is the run's pin.
+    :param start_task_id: the task that started the programs.
+    """
+
+    ui_color = "#dcebf7"
+
+    def __init__(
+        self,
+        *,
+        configure_task_id: str = "configure_supervisord",
+        start_task_id: str = "start_programs",
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("timeout", _YEARS)  # Airflow's own default would end a job that runs for months
+        super().__init__(**kwargs)
+        self.configure_task_id = configure_task_id
+        self.start_task_id = start_task_id
+        self.deferrable = deferrable
+
+    @override
+    def execute(self, context: Context) -> Any:
+        """Wait for the verdict, and end as it says."""
+        try:
+            pin = pull_pin(context, self.configure_task_id)
+            self._start_anew(pin, context)
+            return self._defer(pin, context) if self.deferrable else super().execute(context)
+        except (ConfigError, HostRefused) as error:
+            raise AirflowFailException(str(error)) from error
+
+    @override
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Log what is new, and return the end if there is one."""
+        pin = self._watching(pull_pin(context, self.configure_task_id), context)
+        journal = asyncio.run(self._look(pin))
+        if journal.judgement is not None:
+            return PokeReturnValue(is_done=True, xcom_value=self.conclude(context, journal.event()))
+        begun = recall(context, BEGUN_KEY) or {}
+        remember(context, BEGUN_KEY, {**begun, "unreachable_from": journal.unreachable_from})
+        return PokeReturnValue(is_done=False)
+
+    def conclude(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the exit records if the job ended well.
+
+        :raises AirflowSkipException: its end means: skipped.
+        :raises AirflowException: it failed; a retry starts it anew.
+        :raises AirflowFailException: it failed, and a retry would not do.
+        """
+        judgement, records = Judgement.from_dict(event["judgement"]), dict(event["records"])
+        pin = pull_pin(context, self.configure_task_id)
+        generations = {name: record["generation"] for name, record in records.items() if record["ended_at"]}
+        remember(context, CONCLUDED_KEY, {"reported": generations})
+        context["ti"].xcom_push(key=VERDICT_KEY, value=judgement.verdict.value)
+        outcome = judgement.outcome(on_expire=pin.watch_policy.on_expire)
+        if outcome is Outcome.SUCCESS:
+            self.log.info("%s", judgement.message)
+            return records
+        context["ti"].xcom_push(key="return_value", value=records)
+        if outcome is Outcome.SKIPPED:
+            raise AirflowSkipException(judgement.message)
+        if judgement.verdict in _RETRIED:
+            raise AirflowException(judgement.message)
+        raise AirflowFailException(judgement.message)
+
+    def _defer(self, pin: Pin, context: Context) -> NoReturn:
+        trigger = SupervisorProgramsTrigger(pin=self._watching(pin, context).to_dict(), task=task_identity(context))
+        self.defer(trigger=trigger, method_name="conclude")
+
+    async def _look(self, pin: Pin) -> Journal:
+        """Return what one look has shown."""
+        journal = Journal(self.log, unreachable_from=pin.watch_policy.unreachable_from)
+        pipes = worker_pipes(pin.resolved_host())
+        async with aclosing(watch(watch_target(pin), pin.watch_policy, pipes=pipes, once=True)) as observations:
+            async for observation in observations:
+                journal.note(observation)
+                if isinstance(observation, Concluded):
+                    await observation.confirm()
+        return journal
+
+    def _start_anew(self, pin: Pin, context: Context) -> None:
+        """After a try whose verdict was told, the programs are started again; what runs is adopted."""
+        concluded = recall(context, CONCLUDED_KEY)
+        if concluded is None:
+            return
+        reported = concluded["reported"]
+        ask(pin.resolved_host(), "ack", job=pin.job, consumer=CONSUMER, positions={}, reported=reported)
+        start_programs(pin, self.log)
+        context["task_state_store"].delete(CONCLUDED_KEY)
+
+    def _watching(self, pin: Pin, context: Context) -> Pin:
+        """Return the pin with the moments that this try's limits count from."""
+        attempt, begun = context["ti"].try_number, recall(context, BEGUN_KEY)
+        if begun is None or begun["try"] != attempt:
+            begun = {"try": attempt, "at": time.time(), "unreachable_from": None}
+            remember(context, BEGUN_KEY, begun)
+        started = context["ti"].xcom_pull(task_ids=self.start_task_id) or []
+        starts = [process["started_at"] for process in started if process["started_at"] is not None]
+        return pin.with_policy(
+            watched_from=begun["at"],
+            unreachable_from=begun["unreachable_from"],
+            started_at=min(starts, default=None),
+        )
+
+
+def task_identity(context: Context) -> dict[str, Any]:
+    """Return by what Airflow knows this task."""
+    ti = context["ti"]
+    return {
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index if ti.map_index is not None else -1,
+    }

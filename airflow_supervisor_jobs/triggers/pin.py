@@ -1,0 +1,71 @@
+"""What a run has resolved and keeps until its end, whatever is edited meanwhile.
+
+It goes through Airflow's database (task state, XCom, trigger arguments), so it is JSON, it carries a
+format, and it holds no secret: a host's password or key is named in it, never contained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from typing_extensions import Self
+
+from airflow_supervisor_jobs.config import Host
+from airflow_supervisor_jobs.core.policy import WatchPolicy
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A job as one run of a DAG has it.
+
+    :param job: the job's name.
+    :param hash: of the spec that was installed.
+    :param host: the host, as :class:`~airflow_supervisor_jobs.config.Host` dumps itself.
+    :param owner: whose job it is: deployment, DAG, run, task and map index.
+    :param processes: the names of all its processes.
+    :param policy: the rules of the watch, as :class:`~airflow_supervisor_jobs.core.policy.WatchPolicy` dumps itself.
+    :param if_running: what a start does about another owner's programs: ``adopt``, ``restart`` or ``fail``.
+    :param maxretrigger: how many further runs may be triggered after failures.
+    :param stop_on_exit: whether the end of the run stops the programs.
+    :param cleanup: whether it deletes the job's logs and records on the host too.
+    :param reference_date: the day that ``endtime`` belongs to, ISO 8601; the next run inherits it.
+    """
+
+    job: str
+    hash: str
+    host: Mapping[str, Any]
+    owner: Mapping[str, str]
+    processes: tuple[str, ...]
+    policy: Mapping[str, Any]
+    if_running: str
+    maxretrigger: int
+    stop_on_exit: bool
+    cleanup: bool
+    reference_date: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {"format": FORMAT, **asdict(self), "processes": list(self.processes)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return what :meth:`to_dict` was given; keys that a newer version added are left out."""
+        known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
+        return cls(**{**known, "processes": tuple(known["processes"])})
+
+    @property
+    def watch_policy(self) -> WatchPolicy:
+        """The rules of the watch."""
+        return WatchPolicy.from_dict(self.policy)
+
+    def with_policy(self, **changes: Any) -> Self:
+        """Return the pin with these fields of the watch's rules replaced."""
+        return replace(self, policy=replace(self.watch_policy, **changes).to_dict())
+
+    def resolved_host(self) -> Host:
+        """Return the host."""
+        return Host.model_validate(dict(self.host))

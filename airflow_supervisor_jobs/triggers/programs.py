@@ -1,0 +1,77 @@
+"""The watch as Airflow's triggerer runs it: one trigger a job, one shared connection a host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from typing_extensions import override
+
+from airflow_supervisor_jobs.exceptions import HostError
+from airflow_supervisor_jobs.hosts.watch import Concluded, Target, watch
+from airflow_supervisor_jobs.triggers.journal import Journal
+from airflow_supervisor_jobs.triggers.pin import Pin
+from airflow_supervisor_jobs.triggers.reach import triggerer_pipes
+from airflow_supervisor_jobs.triggers.states import was_killed
+
+#: Under this name the host keeps how far the task's log has come.
+CONSUMER = "airflow"
+
+
+def watch_target(pin: Pin) -> Target:
+    """Return what the task of this run watches: all of the job, its output from where the log has come to."""
+    return Target(job=pin.job, owner=dict(pin.owner), consumer=CONSUMER, programs=None)
+
+
+class SupervisorProgramsTrigger(BaseTrigger):
+    """Watches a job, logs its programs' lines, and fires once: when there is a verdict.
+
+    Airflow keeps the class path, the arguments and the event in its database: they are public, carry a
+    format, and are never renamed.
+
+    :param pin: what the run has resolved (:class:`~airflow_supervisor_jobs.triggers.pin.Pin`).
+    :param task: who waits: ``dag_id, run_id, task_id, map_index``.
+    """
+
+    def __init__(self, *, pin: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.pin = dict(pin)
+        self.waiting = dict(task)
+
+    @override
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments that make this trigger again."""
+        return f"{__name__}.SupervisorProgramsTrigger", {"pin": self.pin, "task": self.waiting}
+
+    @override
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
+        """Yield one event: what :meth:`Journal.event` says of the end."""
+        pin = Pin.from_dict(self.pin)
+        journal = Journal(self.log)
+        pipes = triggerer_pipes(pin.resolved_host())
+        async with aclosing(watch(watch_target(pin), pin.watch_policy, pipes=pipes)) as observations:
+            async for observation in observations:
+                journal.note(observation)
+                if isinstance(observation, Concluded):
+                    # Should the event be lost, the next watch of this try concludes the same from the records.
+                    await observation.confirm()
+        yield TriggerEvent(journal.event())  # type: ignore[no-untyped-call]
+
+    @override
+    async def on_kill(self) -> None:
+        """The programs are told to stop, if Airflow confirms that the task is over.
+
+        A triggerer that was frozen is told to kill what another one has long taken over.
+        """
+        if not await was_killed(self.waiting):
+            self.log.info("The task is not over for Airflow: the programs go on")
+            return
+        pin = Pin.from_dict(self.pin)
+        by = f"airflow: {self.waiting['dag_id']}/{self.waiting['run_id']}: {self.waiting['task_id']} was ended"
+        try:
+            async with triggerer_pipes(pin.resolved_host())() as pipe:
+                await pipe.request("stop", job=pin.job, owner=dict(pin.owner), programs=None, by=by, reason="killed")
+        except HostError as error:
+            self.log.warning("The programs could not be stopped now, stop_programs will: %s", error)
