@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from airflow_supervisor_jobs.exceptions import HostUnreachable
 
@@ -32,7 +32,7 @@ async def patiently(dial: Callable[[], Awaitable[T]]) -> T:
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(TurnedAway),
         stop=_out_of_patience,
-        wait=wait_exponential_jitter(initial=0.1, max=8, jitter=1),
+        wait=wait_random_exponential(multiplier=0.5, max=8),
         reraise=True,
     )
     return await retrying(dial)

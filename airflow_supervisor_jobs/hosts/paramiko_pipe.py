@@ -270,7 +270,7 @@ class _ParamikoChannel(Channel):
                 self._post(piece)
             transport = self._session.get_transport()
             if not transport.is_active():
-                last = ConnectionError(str(transport.get_exception() or "the SSH connection was lost"))
+                last = ConnectionError(str(transport.get_exception() or "") or "the SSH connection was lost")
         except OSError as error:
             last = error
         self._post(last)

@@ -51,6 +51,8 @@ class StreamPipe(Pipe):
         self._idle_seconds = 0
         self._silent_seconds = 0
         self._end: HostError | None = None
+        #: What the agent's ``hello`` answered.
+        self.hello: Mapping[str, Any] = {}
 
     @abstractmethod
     async def _connect(self) -> Channel:
@@ -69,10 +71,11 @@ class StreamPipe(Pipe):
     @override
     async def open(self) -> Mapping[str, Any]:
         try:
-            return await in_empty_context(self._open())
+            self.hello = await in_empty_context(self._open())
         except BaseException:
             await self.close()
             raise
+        return self.hello
 
     @override
     async def request(self, verb: str, /, **params: Any) -> dict[str, Any]:
@@ -101,9 +104,15 @@ class StreamPipe(Pipe):
             if not isinstance(self._end, _Closed):
                 self._check_open()
         finally:
+            self.forget(sub)
+
+    def forget(self, sub: int) -> None:
+        """Drop the events of a watch that nobody will read."""
+        mailbox = self._mailboxes.pop(sub, None)
+        self._left.add(sub)
+        if mailbox is not None:
             self._waiting_bytes -= sum(event.size for event in mailbox.waiting)
-            self._mailboxes.pop(sub, None)
-            self._left.add(sub)
+            mailbox.put(None)
 
     @override
     async def close(self) -> None:
