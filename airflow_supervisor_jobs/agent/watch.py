@@ -419,6 +419,7 @@ class Watcher:
             for stream, reader in process.readers.items():
                 sub.positions[(process.name, stream)] = self.first_position(sub, process, stream, reader, one)
             begins[process.name] = {stream: sub.positions[(process.name, stream)] for stream in process.readers}
+            process.info = process.info or ({"statename": one["state"], "start": 0} if one["state"] else None)
             self.follow_runner(process, one)
             self.ask_about((process.job, process.name))
             self.dirty.add((process.job, process.name))
