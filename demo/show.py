@@ -1,0 +1,110 @@
+"""What the demo shows: progress and the programs' lines as they come, and a table in the end."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tests.services.airflow_api import ENDED_RUN, AirflowApi
+
+STEPS = (
+    "configure_supervisord",
+    "start_supervisord",
+    "start_programs",
+    "watch_programs",
+    "restart_programs",
+    "stop_programs",
+    "stop_supervisord",
+    "remove_configuration",
+)
+_PROGRAM_LINE = re.compile(r"\[[\w.-]+(:stderr)?\] ")
+_COLOURS = {"success": "green", "failed": "red", "skipped": "magenta", "deferred": "blue", "running": "cyan"}
+_QUIET = {None, "scheduled", "queued"}
+
+
+@dataclass
+class Run:
+    """One DAG run, followed: each call of :meth:`follow` shows what is new."""
+
+    api: AirflowApi
+    console: Console
+    job: str
+    run_id: str
+    state: str = "queued"
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether Airflow says that the run is over."""
+        return self.state in ENDED_RUN
+
+    def follow(self) -> None:
+        """Everything new is on the screen: steps that changed, and lines of the programs."""
+        self.state = self.api.run(self.job, self.run_id)["state"]
+        before, self.tasks = self.tasks, self.api.tasks(self.job, self.run_id)
+        for step in STEPS:
+            state = self.tasks[step]["state"]
+            if state not in _QUIET and state != before.get(step, {}).get("state"):
+                self._print(f"[{_COLOURS.get(state, 'white')}]{state:>8}[/] {step}")
+        if self.tasks["watch_programs"]["state"] not in _QUIET:
+            self._follow_log()
+
+    def read_records(self) -> None:
+        """The exit records are known."""
+        xcoms = self.api.xcoms(self.job, self.run_id, "watch_programs")
+        self.records = xcoms.get("return_value") or {}
+
+    def _follow_log(self) -> None:
+        lines = self.api.log_lines(self.job, self.run_id, "watch_programs")
+        for line in lines[len(self.log) :]:
+            if _PROGRAM_LINE.match(line):
+                self._print(f"         {escape(line)}")
+        self.log = lines
+
+    def _print(self, text: str) -> None:
+        self.console.print(f"[bold]{self.job:<16}[/]{text}", highlight=False)
+
+
+def result_table(runs: list[Run]) -> Table:
+    """Return the table of what came of each run."""
+    table = Table(title="What came of it", show_lines=True)
+    table.add_column("step")
+    for run in runs:
+        table.add_column(run.job)
+    table.add_row("the run", *(_coloured(run.state) for run in runs), style="bold")
+    for step in STEPS:
+        table.add_row(step, *(_coloured(str(run.tasks[step]["state"])) for run in runs))
+    table.add_row("exit codes", *("\n".join(_ends(run.records)) for run in runs))
+    table.add_row("known to the watch after", *("\n".join(_delays(run.records)) for run in runs))
+    return table
+
+
+def noticed_after(record: dict[str, Any]) -> float:
+    """Return the seconds from the program's exit to the moment at which the watch knew."""
+    return float(record["noticed_at"]) - float(record["ended_at"])
+
+
+def _coloured(state: str) -> str:
+    return f"[{_COLOURS.get(state, 'white')}]{state}[/]"
+
+
+def _ends(records: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        f"{name}: {record['exit_code'] if record['signal'] is None else 'signal ' + str(record['signal'])}"
+        for name, record in records.items()
+    ]
+
+
+def _delays(records: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        f"{name}: {1000 * noticed_after(record):.0f} ms"
+        for name, record in records.items()
+        if record["ended_at"] is not None
+    ]
