@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from airflow_supervisor_jobs.exceptions import ProtocolError
 
@@ -83,6 +83,14 @@ class ExitRecord(_Wire):
     complete: bool = True
     ended: list[int] = []
     survivors: list[int] = []
+
+    @field_validator("positions", mode="before")
+    @classmethod
+    def _ends(cls, value: Any) -> Any:
+        """A runner may keep whole spans: their ends are what counts."""
+        if not isinstance(value, Mapping):
+            return value
+        return {stream: span["end"] if isinstance(span, Mapping) else span for stream, span in value.items()}
 
 
 class Span(_Wire):
