@@ -11,9 +11,12 @@ from airflow_supervisor_jobs.config.daemon import (
     Supervisord,
     UnixHttpServer,
 )
+from airflow_supervisor_jobs.config.dag import DagOptions
 from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.config.host import DEFAULT_ROOT, Host
 from airflow_supervisor_jobs.config.job import Job, Kind, Process
+from airflow_supervisor_jobs.config.library import find_config_dir
+from airflow_supervisor_jobs.config.loader import job_names, load_file, load_host, load_job, load_jobs, make_job
 from airflow_supervisor_jobs.config.program import (
     EventListener,
     FcgiProgram,
@@ -22,11 +25,14 @@ from airflow_supervisor_jobs.config.program import (
     Program,
     Restart,
 )
+from airflow_supervisor_jobs.config.schema import json_schema
 from airflow_supervisor_jobs.config.spec import render_spec
+from airflow_supervisor_jobs.config.templates import render_templates
 
 __all__ = [
     "DEFAULT_ROOT",
     "AirflowOptions",
+    "DagOptions",
     "EventListener",
     "FcgiProgram",
     "Group",
@@ -48,5 +54,14 @@ __all__ = [
     "Supervisord",
     "UnixHttpServer",
     "Watch",
+    "find_config_dir",
+    "job_names",
+    "json_schema",
+    "load_file",
+    "load_host",
+    "load_job",
+    "load_jobs",
+    "make_job",
     "render_spec",
+    "render_templates",
 ]

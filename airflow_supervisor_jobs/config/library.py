@@ -1,0 +1,151 @@
+"""A folder of configuration: its jobs, and the groups that they draw from, with the package's own behind them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from airflow_supervisor_jobs.config.names import nearest
+from airflow_supervisor_jobs.config.short_form import to_long_form
+from airflow_supervisor_jobs.config.source import Source, read_source
+from airflow_supervisor_jobs.exceptions import ConfigError, JobNotFound
+
+#: What a folder of configuration is called.
+FOLDER = "configs"
+
+_PACKAGED = Path(__file__).parent / "packaged"
+_PACKAGE = __name__.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Library:
+    """The files of one folder of configuration.
+
+    :param folder: the folder; None has only what the package ships.
+    """
+
+    folder: Path | None
+
+    @cached_property
+    def paths(self) -> dict[str, Path]:
+        """Every file but the jobs, by ``GROUP/NAME``; the folder's own hide the package's."""
+        folders = [_PACKAGED] if self.folder is None else [_PACKAGED, self.folder]
+        return {name: path for folder in folders for name, path in _files(folder) if not name.startswith("job/")}
+
+    @property
+    def jobs(self) -> dict[str, Path]:
+        """The jobs' files by name, sorted."""
+        if self.folder is None:
+            return {}
+        return {path.stem: path for path in sorted((self.folder / "job").glob("*.yaml"))}
+
+    def job(self, name: str) -> Path:
+        """Return the file of a job.
+
+        :raises JobNotFound: there is none of that name.
+        """
+        if name not in self.jobs:
+            guess = nearest(name, self.jobs)
+            hint = f"Did you mean {guess!r}?" if guess else f"There are: {', '.join(self.jobs) or 'none'}."
+            raise JobNotFound(f"no file job/{name}.yaml in {self.folder}. {hint}", job=name)
+        return self.jobs[name]
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The content of every file but the jobs, read when it is asked for."""
+        return Groups(self)
+
+    def label(self, path: Path) -> str:
+        """Return what messages call a file: its path from where people are, if it is below."""
+        try:
+            return str(path.resolve().relative_to(Path.cwd()))
+        except ValueError:
+            return str(path)
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of every file but the jobs."""
+        digest = hashlib.sha256()
+        for name, content in self._contents.items():
+            digest.update(f"{name} {len(content)} ".encode() + content)
+        return digest.hexdigest()
+
+    @property
+    def has_interpolations(self) -> bool:
+        """Whether a file but the jobs may depend on more than the files."""
+        return any(b"${" in content for content in self._contents.values())
+
+    @cached_property
+    def _contents(self) -> dict[str, bytes]:
+        return {name: path.read_bytes() for name, path in sorted(self.paths.items())}
+
+
+class Groups(Mapping[str, Source]):
+    """The files of a library by ``GROUP/NAME``. A broken one is an error for those who ask for it."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._read: dict[str, Source] = {}
+
+    def __getitem__(self, name: str) -> Source:
+        if name not in self._read:
+            path = self._library.paths[name]
+            source = read_source(path, label=self._library.label(path))
+            group = tuple(name.split("/")[:-1])
+            is_policy = group == ("policy",)
+            self._read[name] = to_long_form(source, program=None) if is_policy else replace(source, moved={group: ()})
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._library.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._library.paths)
+
+    def __len__(self) -> int:
+        return len(self._library.paths)
+
+
+def find_config_dir(start: Path | None = None) -> Path:
+    """Return the nearest folder ``configs``, looked up from ``start`` upward.
+
+    :param start: a folder or file; by default the file that calls this package.
+    :raises ConfigError: there is none.
+    """
+    origin = (start or calling_file() or Path.cwd()).resolve()
+    for folder in (origin, *origin.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    raise ConfigError(f"no folder {FOLDER!r} in {origin} or above it. Make one with job/NAME.yaml, or give config_dir")
+
+
+def given_config_dir(folder: Path | str) -> Path:
+    """Return the folder that was given; a relative one is looked for beside the calling file, then here.
+
+    :raises ConfigError: it is not there.
+    """
+    path = Path(folder).expanduser()
+    beside = calling_file()
+    for base in (beside.parent, Path.cwd()) if beside else (Path.cwd(),):
+        if (base / path).is_dir():
+            return (base / path).resolve()
+    raise ConfigError(f"there is no folder {path}. Give the folder that has job/NAME.yaml in it")
+
+
+def calling_file() -> Path | None:
+    """Return the file whose code called into this package, or None where it has no file."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back  # type: ignore[assignment]
+    file = frame.f_code.co_filename if frame is not None else ""
+    return Path(file) if os.path.isfile(file) else None  # noqa: PTH113 - "<stdin>" is no path
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.glob("*/**/*.yaml")):
+        yield path.relative_to(folder).with_suffix("").as_posix(), path

@@ -1,0 +1,181 @@
+"""From files to jobs: each pass takes what the one before it made.
+
+read ▸ long form ▸ overrides ▸ defaults list ▸ compose (Hydra) ▸ host ▸ program defaults ▸ own daemon ▸ validate
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from airflow_supervisor_jobs.config.assemble import (
+    with_defaults_list,
+    with_host,
+    with_own_daemon,
+    with_program_defaults,
+)
+from airflow_supervisor_jobs.config.diagnose import diagnose
+from airflow_supervisor_jobs.config.host import Host
+from airflow_supervisor_jobs.config.job import Job
+from airflow_supervisor_jobs.config.library import Library, find_config_dir, given_config_dir
+from airflow_supervisor_jobs.config.names import check_name
+from airflow_supervisor_jobs.config.overrides import Override, parse_overrides
+from airflow_supervisor_jobs.config.short_form import to_long_form
+from airflow_supervisor_jobs.config.source import Source, read_source
+from airflow_supervisor_jobs.exceptions import ConfigError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_CACHE: dict[str, Job] = {}
+_CACHE_SIZE = 10_000
+
+
+def load_job(name: str, overrides: Sequence[str] = (), config_dir: Path | str | None = None) -> Job:
+    """Return the job that ``job/NAME.yaml`` declares.
+
+    :param overrides: ``key=value`` in Hydra's grammar: ``host=staging``, ``runtime=2h``, ``programs.feed.command=…``.
+    :param config_dir: the folder of configuration; by default ``configs``, looked up from the calling file upward.
+    :raises JobNotFound: there is no such file.
+    :raises ConfigError: what is wrong in it, with file, line and column.
+    """
+    library = _library(config_dir)
+    return _load(library, library.job(name), overrides)
+
+
+def load_jobs(
+    config_dir: Path | str | None = None, *, overrides: Sequence[str] = (), errors: list[ConfigError] | None = None
+) -> dict[str, Job]:
+    """Return all jobs by name.
+
+    :param errors: gets an error, with its ``job``, for each file that is broken; the others are returned.
+    :raises ConfigError: what is wrong in all of them, where no list of errors is given.
+    """
+    library = _library(config_dir)
+    jobs: dict[str, Job] = {}
+    found: list[ConfigError] = []
+    for name, path in library.jobs.items():
+        try:
+            jobs[name] = _load(library, path, overrides)
+        except ConfigError as error:  # noqa: PERF203
+            found.append(error)
+    if errors is not None:
+        errors += found
+    elif found:
+        raise ConfigError("\n".join(map(str, found)))
+    return jobs
+
+
+def job_names(config_dir: Path | str | None = None) -> list[str]:
+    """Return the names of all jobs without reading their files."""
+    return list(_library(config_dir).jobs)
+
+
+def load_file(path: Path | str, overrides: Sequence[str] = (), config_dir: Path | str | None = None) -> Job:
+    """Return the job that any YAML file declares.
+
+    :param config_dir: where hosts and policies are; by default looked up from the file upward, else the package's.
+    :raises ConfigError: what is wrong in it, with file, line and column.
+    """
+    file = Path(path)
+    return _load(_library_for(file, config_dir), file, overrides)
+
+
+def make_job(
+    data: Mapping[str, Any], *, name: str, overrides: Sequence[str] = (), config_dir: Path | str | None = None
+) -> Job:
+    """Return the job that ``data`` declares, as a file of that name would.
+
+    :raises ConfigError: what is wrong in it.
+    """
+    source = Source(label=name, data=dict(data))
+    return _build(_library_for(None, config_dir), source, name, overrides, path=None)
+
+
+def load_host(name: str, overrides: Sequence[str] = (), config_dir: Path | str | None = None) -> Host:
+    """Return the host that ``host/NAME.yaml`` declares; ``local`` is always there.
+
+    :raises ConfigError: there is none, or what is wrong in it.
+    """
+    library = _library_for(None, config_dir)
+    body = Source(label=f"host {name}", data={"host": name})
+    wanted = [Override(text, "", f"host.{text.partition('=')[0]}", "", text.partition("=")[2]) for text in overrides]
+    data, files = _compose(library, body, wanted)
+    return _validate(Host, data["host"], [*reversed(wanted), *files], within=("host",))
+
+
+def _load(library: Library, path: Path, overrides: Sequence[str]) -> Job:
+    name = path.stem
+    try:
+        source = read_source(path, label=library.label(path))
+        key = _key(library, source, overrides)
+        if key not in _CACHE:
+            if len(_CACHE) >= _CACHE_SIZE:
+                _CACHE.clear()
+            _CACHE[key] = _build(library, source, check_name(name), overrides, path=path)
+    except ConfigError as error:
+        raise type(error)(error.message, job=name) from error
+    except ValueError as error:
+        raise ConfigError(f"{library.label(path)}: {error}", job=name) from error
+    return _CACHE[key]
+
+
+def _build(library: Library, source: Source, name: str, overrides: Sequence[str], *, path: Path | None) -> Job:
+    long = to_long_form(source, program=name)
+    wanted = parse_overrides(overrides, long.data)
+    data, files = _compose(library, long, wanted)
+    data = with_own_daemon(with_program_defaults({"name": name, "source": path, **data}), job=name)
+    return _validate(Job, data, [*reversed(wanted), long, *files])
+
+
+def _compose(library: Library, source: Source, overrides: Sequence[Override]) -> tuple[dict[str, Any], list[Source]]:
+    """Return the composition and the files, besides ``source``, that went into it; the last to decide is first."""
+    from airflow_supervisor_jobs.config import compose as hydra
+
+    primary = with_defaults_list(source, library, overrides)
+    read: list[Source] = []
+
+    def reader(name: str) -> Mapping[str, Any]:
+        read.insert(0, library.groups[name])
+        return library.groups[name].data
+
+    files = hydra.Files(primary, library.paths.keys(), reader)
+    lines = [override.line for override in overrides if not override.choice]
+    try:
+        composition = hydra.compose(files, overrides=lines)
+    except ConfigError as error:
+        raise ConfigError(f"{source.label}: {error.message}") from error
+    return with_host(composition, chosen=composition.choices.get("host")), read
+
+
+def _validate(model: type[_Model], data: Any, places: Sequence[Any], *, within: tuple[str, ...] = ()) -> _Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(diagnose(error, model, places, within=within)) from error
+
+
+def _key(library: Library, source: Source, overrides: Sequence[str]) -> str:
+    """The hash of everything that a job is made from."""
+    reads_environment = "${" in source.text or library.has_interpolations
+    environment = sorted(os.environ.items()) if reads_environment else None
+    parts = (library.folder, library.digest, source.label, source.text, tuple(overrides), environment)
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _library(config_dir: Path | str | None) -> Library:
+    return Library(find_config_dir() if config_dir is None else given_config_dir(config_dir))
+
+
+def _library_for(file: Path | None, config_dir: Path | str | None) -> Library:
+    """Return the library that is given or found; what the package ships where there is none."""
+    if config_dir is not None:
+        return _library(config_dir)
+    try:
+        return Library(find_config_dir(file))
+    except ConfigError:
+        return Library(None)
