@@ -220,7 +220,7 @@ def log_path(folder: str, spec: "dict[str, Any]", stream: str) -> "str | None":
     if stream == "stderr" and spec["redirect_stderr"]:
         return None
     options = spec[stream]
-    return (options["path"] or os.path.join(folder, stream + ".log")) if options else None
+    return os.path.expanduser(options["path"] or os.path.join(folder, stream + ".log")) if options else None
 
 
 def describe(owner: "Any") -> str:

@@ -1021,7 +1021,11 @@ def enter(spec: "dict[str, Any]", place: Place, identity: "tuple[int, int, str, 
             os.setuid(uid)
         environment.update(USER=name, LOGNAME=name, HOME=home)
     environment.update(values)
-    os.chdir((spec["directory"] or environment.get("HOME") or "/").encode("utf-8", "surrogateescape"))
+    home = environment.get("HOME") or "/"
+    directory = spec["directory"] or home
+    if directory == "~" or directory.startswith("~/"):
+        directory = home + directory[1:]
+    os.chdir(directory.encode("utf-8", "surrogateescape"))
     return environment
 
 

@@ -61,7 +61,7 @@ class Supervisord(Model):
     """Only left out: it is `supervisord.pid` in the root, by which we know the daemon."""
 
     umask: Annotated[Octal | None, Owner.SUPERVISORD] = None
-    """supervisord's own umask, in octal, which programs inherit."""
+    """supervisord's own umask, in octal; 077 by default. Programs have their own."""
 
     nodaemon: Annotated[Boolean | None, Owner.REFUSED] = None
     """Only left out: it must outlive whoever started it."""
@@ -85,7 +85,7 @@ class Supervisord(Model):
     """Whom it becomes, if started as root."""
 
     directory: Annotated[Plain | None, Owner.SUPERVISORD] = None
-    """Its working directory, which programs inherit."""
+    """Its working directory. Programs have their own."""
 
     strip_ansi: Annotated[Boolean | None, Owner.REFUSED] = None
     """Only left out: programs' output does not pass through it."""

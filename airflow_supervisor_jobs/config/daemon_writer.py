@@ -24,7 +24,7 @@ def write_daemon(host: Host, environ: Mapping[str, str]) -> str | None:
         "unix_http_server": {"chmod": _octal(host.unix_http_server.chmod), "chown": host.unix_http_server.chown},
         "inet_http_server": _inet(host.inet_http_server, environ) if host.inet_http_server else {},
         "supervisorctl": {"prompt": host.supervisorctl.prompt, "history_file": host.supervisorctl.history_file},
-        "include": {"files": " ".join(("programs.conf", *host.include.files))} if host.include else {},
+        "include": {"files": " ".join(host.include.files)} if host.include else {},
         **{
             f"rpcinterface:{name}": {"supervisor.rpcinterface_factory": each.rpcinterface_factory, **each.options}
             for name, each in host.rpc_interfaces.items()

@@ -112,10 +112,10 @@ class ProcessOptions(Model):
     """The user to run as, if supervisord runs as root."""
 
     umask: Annotated[Octal | None, Owner.RUNNER] = None
-    """The umask, in octal; by default supervisord's."""
+    """The umask, in octal; 022 by default, whatever supervisord's is."""
 
     directory: Annotated[Text | None, Field(min_length=1), Owner.RUNNER] = None
-    """The working directory; by default supervisord's."""
+    """The working directory: an absolute path, or one that begins with `~/`; the home by default."""
 
     environment: Annotated[Environment, Owner.RUNNER] = Field(default_factory=dict)
     """Environment variables. `{env: NAME}` and `{file: PATH}` are secrets, looked up when the job is set up."""
@@ -174,6 +174,13 @@ class ProcessOptions(Model):
     def _no_capture(cls, value: int) -> int:
         if value:
             raise ValueError("capture mode is supervisord's, and here the runner carries the output. Leave it out")
+        return value
+
+    @field_validator("directory")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not is_template(value) and not value.startswith(("/", "~/")) and value != "~":
+            raise ValueError(f"{value!r} is relative, and to what is not known. Write an absolute path, or ~/PATH")
         return value
 
     @field_validator("stdout_logfile", "stderr_logfile", mode="before")
