@@ -28,7 +28,7 @@ def faults(run: Run, expected: Expected) -> list[str]:
     """Return what is not as it must be, in words."""
     found = []
     states = {step: str(run.tasks[step]["state"]) for step in STEPS}
-    wanted = {step: "success" for step in STEPS} | {"watch_programs": expected.watch, "restart_programs": "skipped"}
+    wanted = dict.fromkeys(STEPS, "success") | {"watch_programs": expected.watch, "restart_programs": "skipped"}
     if run.state != expected.run:
         found.append(f"the run is {run.state}, not {expected.run}")
     found += [f"{step} is {states[step]}, not {wanted[step]}" for step in STEPS if states[step] != wanted[step]]

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import DAG, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_supervisor_jobs.config.library import Library, find_config_dir
+from airflow_supervisor_jobs.config import find_config_dir, job_names
 from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
 
 BROKEN_PREFIX = "broken__"
@@ -32,7 +32,7 @@ def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | Non
     folder = Path(config_dir) if config_dir is not None else find_config_dir(source)
     wanted = get_parsing_context().dag_id
     made: dict[str, DAG] = {}
-    for name in sorted(Library(folder).jobs, key=lambda name: name != wanted):
+    for name in sorted(job_names(folder), key=lambda name: name != wanted):
         dag = _build(name, folder)
         if wanted in (None, dag.dag_id):
             dag.fileloc = str(source)

@@ -10,7 +10,8 @@ from typing import Any
 
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_supervisor_jobs.config import AirflowOptions, Job, Watch, find_config_dir, load_job
+from airflow_supervisor_jobs.config import AirflowOptions, Job, Watch, load_job, make_job
+from airflow_supervisor_jobs.exceptions import ConfigError
 from airflow_supervisor_jobs.operators.configure import ConfigureSupervisordOperator
 from airflow_supervisor_jobs.operators.daemon import (
     RemoveConfigurationOperator,
@@ -43,7 +44,7 @@ class SupervisorDAG(DAG):
     :param job: a :class:`~airflow_supervisor_jobs.config.Job`, the name of a YAML file in ``configs/job``, or
         what such a file would hold.
     :param config_dir: the folder of the YAML files; by default ``configs`` beside the calling file or above.
-    :param overrides: Hydra's, for a job given by name.
+    :param overrides: Hydra's, for a job that is no :class:`~airflow_supervisor_jobs.config.Job` yet.
     :param dag_kwargs: of :class:`airflow.sdk.DAG`; they go before those of the YAML file.
     """
 
@@ -56,11 +57,11 @@ class SupervisorDAG(DAG):
         overrides: Sequence[str] = (),
         **dag_kwargs: Any,
     ) -> None:
-        caller = Path(sys._getframe(1).f_code.co_filename)
-        self.job = _resolved(job, config_dir=config_dir, overrides=overrides, caller=caller, name=dag_id)
+        self.job = _resolved(job, dag_id=dag_id, overrides=overrides, config_dir=config_dir)
         declared = {"max_active_runs": 1, **self.job.dag, **dag_kwargs}
         super().__init__(dag_id or declared.get("dag_id", self.job.name), **_without(declared, {"dag_id"}))
-        self.fileloc = str(caller)
+        # Airflow looks at a fixed number of frames above, and would find this file.
+        self.fileloc = sys._getframe(1).f_code.co_filename
         _add_steps(self)
 
     @property
@@ -110,18 +111,16 @@ class SupervisorDAG(DAG):
 
 
 def _resolved(
-    job: Job | str | Mapping[str, Any],
-    *,
-    config_dir: Path | str | None,
-    overrides: Sequence[str],
-    caller: Path,
-    name: str | None,
+    job: Job | str | Mapping[str, Any], *, dag_id: str | None, overrides: Sequence[str], config_dir: Path | str | None
 ) -> Job:
     if isinstance(job, Job):
         return job
     if isinstance(job, str):
-        return load_job(job, overrides=list(overrides), config_dir=config_dir or find_config_dir(caller))
-    raise TypeError(f"job is a Job, a name or a mapping, not {type(job).__name__} ({name})")
+        return load_job(job, overrides=overrides, config_dir=config_dir)
+    name = job.get("name", dag_id)
+    if name is None:
+        raise ConfigError("the job has no name: give it a `name`, or the DAG a dag_id")
+    return make_job(job, name=name, overrides=overrides, config_dir=config_dir)
 
 
 def _add_steps(dag: SupervisorDAG) -> None:

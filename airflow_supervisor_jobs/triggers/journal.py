@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airflow_supervisor_jobs.core.status import ProcessStatus
+from airflow_supervisor_jobs.core.status import EndReason, ProcessStatus
 from airflow_supervisor_jobs.core.verdict import Judgement
 from airflow_supervisor_jobs.hosts.watch import Changed, Concluded, Contact, Observation, Output
 
 FORMAT = 1
+_NOT_YET = frozenset({"STARTING", "RUNNING", "STOPPING"})
 
 
 class Log(Protocol):
@@ -83,7 +84,7 @@ class Journal:
 def essentials(status: ProcessStatus) -> dict[str, Any]:
     """Return what is worth an XCom of a process: JSON, small, no secret."""
     return {
-        "state": status.state,
+        "state": refined_state(status),
         "pid": status.pid,
         "generation": status.generation,
         "exit_code": status.exit_code,
@@ -94,6 +95,14 @@ def essentials(status: ProcessStatus) -> dict[str, Any]:
         "stdout": status.stdout,
         "stderr": status.stderr,
     }
+
+
+def refined_state(status: ProcessStatus) -> str | None:
+    """Return supervisord's word for the state; of an end it learns later than the exit record was written."""
+    if status.has_ended and status.state in _NOT_YET:
+        stopped = status.record is not None and status.record.reason in (EndReason.STOPPED, EndReason.TERMINATED)
+        return "STOPPED" if stopped else "EXITED"
+    return status.state
 
 
 def _shown(record: Mapping[str, Any]) -> tuple[Any, ...]:

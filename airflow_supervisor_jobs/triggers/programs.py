@@ -36,7 +36,7 @@ class SupervisorProgramsTrigger(BaseTrigger):
     """
 
     def __init__(self, *, pin: Mapping[str, Any], task: Mapping[str, Any]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.pin = dict(pin)
         self.waiting = dict(task)
 

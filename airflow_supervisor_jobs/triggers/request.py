@@ -28,7 +28,7 @@ class SupervisorRequestTrigger(BaseTrigger):
     """
 
     def __init__(self, *, host: Mapping[str, Any], verb: str, params: Mapping[str, Any]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.host = dict(host)
         self.verb = verb
         self.params = dict(params)

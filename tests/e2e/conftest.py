@@ -25,6 +25,8 @@ def fleet() -> Iterator[Fleet]:
     environ = {
         "E2E_ROOT": str(root),
         "E2E_HIDDEN": HIDDEN,
+        # What a worker has and no program may see.
+        "AIRFLOW__SUPERVISOR_JOBS__CANARY": "sings",
         "AIRFLOW_VAR_E2E_TOKEN": TOKEN,
         "HOME": str(home),
     }

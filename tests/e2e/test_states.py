@@ -22,7 +22,7 @@ def test_a_job_that_ends_well(fleet: Fleet) -> None:
     log = fleet.log("finishes")
     assert "[finishes] this is first_finishes" in log
     assert "[finishes:stderr] oops" in log
-    # Nothing of the worker's AIRFLOW* reaches a program.
+    # Nothing of the worker's AIRFLOW__* reaches a program.
     assert "[finishes] 0" in log
     record = fleet.watched("finishes")["return_value"]["finishes"]
     assert (record["exit_code"], record["signal"], record["generation"]) == (0, None, 1)

@@ -1,0 +1,49 @@
+"""A DAG for every YAML file, and one broken file that hides nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_supervisor_jobs.dags.build import build_dags
+from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
+
+
+@pytest.fixture
+def dag_file(tmp_path: Path) -> Path:
+    jobs = tmp_path / "configs" / "job"
+    jobs.mkdir(parents=True)
+    (jobs / "feed.yaml").write_text("command: sleep 1\n")
+    (jobs / "train.yaml").write_text("command: sleep 2\ndag_id: training\n")
+    (jobs / "wrong.yaml").write_text("comand: sleep 3\n")
+    return tmp_path / "jobs.py"
+
+
+def built(dag_file: Path) -> dict[str, DAG]:
+    namespace = {"__file__": str(dag_file)}
+    ids = build_dags(namespace)
+    dags = {dag.dag_id: dag for dag in namespace.values() if isinstance(dag, DAG)}
+    assert sorted(dags) == ids
+    return dags
+
+
+def test_every_file_becomes_a_dag(dag_file: Path) -> None:
+    dags = built(dag_file)
+    assert sorted(dags) == ["broken__wrong", "feed", "training"]
+    assert isinstance(dags["feed"], SupervisorDAG)
+    assert {dag.fileloc for dag in dags.values()} == {str(dag_file)}
+
+
+def test_a_broken_file_shows_as_a_dag_that_says_why(dag_file: Path) -> None:
+    broken = built(dag_file)["broken__wrong"]
+    assert "wrong.yaml:1:1" in broken.doc_md
+    assert "command" in broken.doc_md
+    assert broken.task_ids == ["read_configuration"]
+
+
+@pytest.mark.parametrize("wanted", ["feed", "training", "broken__wrong"])
+def test_a_task_gets_its_own_dag_only(dag_file: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
+    assert sorted(built(dag_file)) == [wanted]
