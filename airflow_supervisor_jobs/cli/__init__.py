@@ -1,0 +1,1 @@
+"""Commands: the job's life without Airflow."""

@@ -54,7 +54,7 @@ class Concluded:
     """The last observation: what became of the job, after the rest of its output.
 
     Await :meth:`confirm` when the conclusion has been put where it will not be lost: the host then knows that these
-    generations are reported, and the next ``start`` of the same owner starts new ones. It returns whether the host knows.
+    generations are reported, and the next ``start`` of the same owner starts new ones. It returns whether it does know.
     """
 
     judgement: Judgement

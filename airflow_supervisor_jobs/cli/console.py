@@ -1,0 +1,101 @@
+"""Printing: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from airflow_supervisor_jobs.cli.options import Format
+from airflow_supervisor_jobs.exceptions import SupervisorJobsError
+
+_STYLES = {"RUNNING": "green", "STARTING": "yellow", "STOPPING": "yellow", "BACKOFF": "yellow", "EXITED": "dim"}
+_BAD = "red"
+
+
+def out() -> Console:
+    """Return the console for results; made anew, so that a redirected standard output is honoured."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Return the console for everything else."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_json_line(data: Any) -> None:
+    """Print one JSON document in one line, at once."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_plain(text: str) -> None:
+    """Print text as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """Tell people something that is no result."""
+    err().print(Text(text, style=style or ""))
+
+
+def print_error(error: SupervisorJobsError, *, form: Format) -> None:
+    """Print an error: a line for people, an object for programs."""
+    if form is Format.TABLE:
+        say(str(error), style=_BAD)
+        return
+    facts = {"type": type(error).__name__, "message": str(error), "code": getattr(error, "code", None)}
+    about = {"host": error.host, "job": error.job, "program": error.program}
+    sys.stderr.write(json.dumps({"error": {**facts, **about}}) + "\n")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, form: Format) -> None:
+    """Print rows: all they have as JSON, the ``columns`` as a table."""
+    if form is Format.JSON:
+        print_json(list(rows))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.upper().replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(column, row) for column in columns))
+    console = out()
+    if not console.is_terminal:
+        console.width = 10_000  # what goes into a file or a pipe is not wrapped
+    console.print(table)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal that something goes on; what is given changes the words."""
+    console = err()
+    if not console.is_terminal:
+        yield lambda _text: None
+        return
+    with console.status(Text(text)) as status:
+        yield lambda words: status.update(Text(words))
+
+
+def _cell(column: str, row: Mapping[str, Any]) -> Text:
+    value = row.get(column)
+    if value is None:
+        return Text("-", style="dim")
+    if column.endswith("_at"):
+        return Text(datetime.fromtimestamp(value).astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+    if column == "state":
+        return Text(str(value), style=_STYLES.get(str(value), _BAD))
+    return Text(str(value))

@@ -1,0 +1,98 @@
+"""From a name on the command line to a job, and from a job to its host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_supervisor_jobs.cli.options import overrides_of
+from airflow_supervisor_jobs.config import Host, Job, find_config_dir, load_job, render_templates
+from airflow_supervisor_jobs.core.status import ProcessStatus
+from airflow_supervisor_jobs.exceptions import AgentError, ConfigError
+
+if TYPE_CHECKING:
+    from airflow_supervisor_jobs.hosts.address import HostSettings
+    from airflow_supervisor_jobs.hosts.attendance import Pipes
+    from airflow_supervisor_jobs.hosts.base import Pipe
+
+
+def folder_of(config_dir: Path | None) -> Path:
+    """Return the folder of configuration that is meant: the one given, or the nearest ``configs`` from here upward."""
+    return find_config_dir(Path.cwd()) if config_dir is None else config_dir.absolute()
+
+
+def job_of(name: str, *, config_dir: Path | None, overrides: Sequence[str] | None) -> Job:
+    """Return the job that a command line names.
+
+    :raises ConfigError: there is none, or it cannot be right, or only Airflow could fill in its templates.
+    """
+    job = load_job(name, overrides=overrides_of(overrides), config_dir=folder_of(config_dir))
+
+    def refuse(text: str) -> str:
+        if "{{" in text or "{%" in text:
+            raise ConfigError(
+                f"{text!r} is a template, which only a run of Airflow can fill in. Give the value as an override",
+                job=name,
+            )
+        return text
+
+    return render_templates(job, refuse)
+
+
+def programs_of(job: Job, names: Sequence[str] | None) -> list[str]:
+    """Return the programs that are meant: those named, else all.
+
+    :raises ConfigError: the job has no such program.
+    """
+    known = list(dict.fromkeys(each.program for each in job.processes))
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"there is no program {name!r} in it. There are: {', '.join(known)}", job=job.name)
+    return list(names or known)
+
+
+def settings_of(host: Host) -> HostSettings:
+    """Return how to reach ``host``; its connection, if it names one, comes from the environment."""
+    from airflow_supervisor_jobs.hosts.connections import load_connection
+    from airflow_supervisor_jobs.hosts.settings import resolve
+
+    return resolve(host, load_connection(host.ssh_conn_id) if host.ssh_conn_id else None)
+
+
+def pipe_to(host: Host) -> Pipe:
+    """Return a pipe to ``host``, to be opened with ``async with``."""
+    from airflow_supervisor_jobs.hosts.connect import open_pipe
+
+    return open_pipe(settings_of(host))
+
+
+def pipes_from(pipe: Pipe, host: Host) -> Pipes:
+    """Return what gives the open ``pipe`` first, and new ones when it has broken."""
+    spare = [pipe]
+
+    @asynccontextmanager
+    async def pipes() -> AsyncIterator[Pipe]:
+        if spare:
+            yield spare.pop()
+            return
+        async with pipe_to(host) as fresh:
+            yield fresh
+
+    return pipes
+
+
+async def ask_status(pipe: Pipe, job: Job) -> tuple[Mapping[str, Any], list[ProcessStatus]]:
+    """Return the job's status and its processes'.
+
+    :raises AgentError: it is not installed on the host.
+    """
+    try:
+        answer = (await pipe.request("status", job=job.name))["jobs"][0]
+    except AgentError as error:
+        if error.code == "not_installed":
+            cure = f"it is not installed on the host. Start it: supervisor-jobs up {job.name}"
+            raise AgentError(cure, code=error.code, host=pipe.host, job=job.name) from error
+        raise
+    return answer, [ProcessStatus.from_wire(raw, host=pipe.host) for raw in answer["processes"]]
