@@ -9,7 +9,7 @@ from airflow_supervisor_jobs.config.host import DEFAULT_ROOT
 from airflow_supervisor_jobs.config.library import Library
 from airflow_supervisor_jobs.config.names import nearest
 from airflow_supervisor_jobs.config.overrides import Override
-from airflow_supervisor_jobs.config.short_form import DAEMON_SECTIONS, PROGRAM_DEFAULTS
+from airflow_supervisor_jobs.config.short_form import DAEMON_SECTIONS, GROUPS, PROGRAM_DEFAULTS
 from airflow_supervisor_jobs.config.source import Source
 from airflow_supervisor_jobs.config.values import is_template
 from airflow_supervisor_jobs.exceptions import ConfigError
@@ -24,27 +24,39 @@ def with_defaults_list(source: Source, library: Library, overrides: Sequence[Ove
 
     :raises ConfigError: the list is none, or a file that it names is not there.
     """
-    chosen = dict(override.choice for override in overrides if override.choice)
     body = {key: value for key, value in source.data.items() if key != "defaults"}
     entries = source.data.get("defaults") or []
     if not isinstance(entries, list):
         raise ConfigError(f"{source.find(('defaults',))}: defaults is a list. Write '- policy: NAME' lines")
-    listed = {group for entry in entries if isinstance(entry, dict) for group in entry}
-    if "host" in chosen or not isinstance(body.get("host"), dict | None):
-        chosen.setdefault("host", body.pop("host"))
-        body.pop("host", None)
-    elif "host" not in listed and not body.get("host"):
+    for index, entry in enumerate(entries):
+        _check_entry(entry, source.find(("defaults", index)) or source.label, library)
+    chosen = {}
+    if not isinstance(body.get("host"), dict | None):
+        chosen["host"] = body.pop("host")
+        _check_choice("host", chosen["host"], source.find(("host",)) or source.label, library)
+    elif not body.get("host") and not any(isinstance(entry, dict) and "host" in entry for entry in entries):
         chosen["host"] = _LOCAL
-    for group, name in chosen.items():
-        _check_choice(group, name, source, library, overrides)
+    for override in overrides:
+        if override.choice:
+            chosen |= [override.choice]
+            body.pop(override.key, None)
+            _check_choice(*override.choice, f"override {override.text!r}", library)
     kept = [entry for entry in entries if not (isinstance(entry, dict) and chosen.keys() & entry.keys())]
     last = [] if "_self_" in kept else ["_self_"]
     return {"defaults": [*({group: name} for group, name in chosen.items()), *kept, *last], **body}
 
 
-def _check_choice(group: str, name: Any, source: Source, library: Library, overrides: Sequence[Override]) -> None:
-    place = next((each.find((group,)) for each in overrides if each.choice and each.key == group), None)
-    place = place or source.find((group,)) or source.label
+def _check_entry(entry: Any, place: str, library: Library) -> None:
+    """Complain of a simple entry that names no file; what else Hydra knows is left to Hydra."""
+    if not isinstance(entry, dict):
+        return
+    for group, names in entry.items():
+        for name in names if isinstance(names, list) else [names]:
+            if group in GROUPS and isinstance(name, str):
+                _check_choice(group, name, place, library)
+
+
+def _check_choice(group: str, name: Any, place: str, library: Library) -> None:
     if not isinstance(name, str):
         raise ConfigError(f"{place}: {group} is a name or a mapping")
     if is_template(name):
@@ -52,10 +64,10 @@ def _check_choice(group: str, name: Any, source: Source, library: Library, overr
             f"{place}: which {group} it is must be known before a run. Put the Jinja into its fields, like hostname"
         )
     known = [each.removeprefix(f"{group}/") for each in library.paths if each.startswith(f"{group}/")]
-    if name not in known and not name.startswith("${"):
+    if name not in known and "${" not in name:
         guess = nearest(name, known)
-        hint = f"Did you mean {guess!r}?" if guess else f"There are: {', '.join(sorted(known))}."
-        raise ConfigError(f"{place}: no file {group}/{name}.yaml in {library.folder or 'the package'}. {hint}")
+        hint = f"Did you mean {guess!r}?" if guess else f"There are: {', '.join(sorted(known))}"
+        raise ConfigError(f"{place}: there is no file {group}/{name}.yaml. {hint}")
 
 
 def with_host(data: Mapping[str, Any], *, chosen: str | None) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Owner(Enum):
@@ -16,6 +17,17 @@ class Owner(Enum):
     AIRFLOW = "Airflow"
     CLIENT = "client"
     REFUSED = "refused"
+
+
+class MisfitError(ValueError):
+    """Options that are right by themselves and do not fit together.
+
+    :param keys: lead to the one to look at, from the model that finds it.
+    """
+
+    def __init__(self, message: str, *keys: str) -> None:
+        super().__init__(message)
+        self.keys = keys
 
 
 class Model(BaseModel):
@@ -30,3 +42,18 @@ class Model(BaseModel):
         hide_input_in_errors=True,
         regex_engine="python-re",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _target(cls, data: Any) -> Any:
+        """``_target_`` may say what is meant anyway, and nothing else: nothing is ever looked up by it."""
+        if not isinstance(data, dict) or "_target_" not in data:
+            return data
+        package, allowed = cls.__module__.partition(".")[0], cls.__name__
+        if data["_target_"] not in (
+            f"{package}.{allowed}",
+            f"{package}.config.{allowed}",
+            f"{cls.__module__}.{allowed}",
+        ):
+            raise MisfitError(f"may only be {package}.{allowed} here. Leave it out", "_target_")
+        return {key: value for key, value in data.items() if key != "_target_"}

@@ -36,6 +36,17 @@ _LOCK = threading.Lock()
 _FILES: ContextVar[Files] = ContextVar("files")
 
 
+class CompositionError(ConfigError):
+    """What Hydra or OmegaConf say, and the cure where it is known.
+
+    :param key: the key that it is about, or an empty text.
+    """
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class Composition(dict[str, Any]):
     """What was composed; ``choices`` has the file that was chosen from each group."""
 
@@ -62,15 +73,13 @@ def compose(files: Files, *, overrides: Sequence[str] = ()) -> Composition:
     A policy's content belongs at the top, that of any other file in its group.
 
     :param overrides: in Hydra's grammar.
-    :raises ConfigError: what Hydra or OmegaConf say, and the cure where it is known.
+    :raises CompositionError: it cannot be composed.
     """
     with _LOCK, _hydra(files):
         try:
             return _compose(list(overrides))
-        except HydraException as error:
-            raise ConfigError(_explain_hydra(error)) from error
-        except OmegaConfBaseException as error:
-            raise ConfigError(_explain_omegaconf(error)) from error
+        except (HydraException, OmegaConfBaseException) as error:
+            raise _explain(error) from error
 
 
 def _compose(overrides: list[str]) -> Composition:
@@ -141,15 +150,22 @@ class _Source(ConfigSource):
         return sorted({name[len(prefix) :].split("/")[0] for name in _FILES.get().names if name.startswith(prefix)})
 
 
-def _explain_hydra(error: HydraException) -> str:
+def _explain(error: HydraException | OmegaConfBaseException) -> CompositionError:
     cause = error.__cause__ or error.__context__
+    if isinstance(error, OmegaConfBaseException):
+        return CompositionError(_first_line(error) + _hint(str(error)), key=str(error.full_key or ""))
     if isinstance(cause, OmegaConfBaseException):
-        return f"{error}: {_explain_omegaconf(cause)}" if str(error) else _explain_omegaconf(cause)
-    return str(error).split("\nConfig search path:")[0].replace(f"In '{PRIMARY}': ", "")
+        return _explain(cause)
+    return CompositionError(_first_line(error) + _hint(str(error)))
 
 
-def _explain_omegaconf(error: OmegaConfBaseException) -> str:
-    text = str(error).split("\n")[0]
-    key = f"{error.full_key}: " if error.full_key else ""
-    hint = ". Write \\${...} for a ${...} that is not meant for the configuration" if "nterpolation" in text else ""
-    return f"{key}{text}{hint}"
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].removeprefix(f"In '{PRIMARY}': ")
+
+
+def _hint(text: str) -> str:
+    if "nterpolation" in text:
+        return ". Write \\${...} for a ${...} that is not meant for the configuration"
+    if "Ambiguous value" in text or "mismatched input" in text or "token recognition" in text or "extraneous" in text:
+        return ". Quote the value: key='value'"
+    return ""

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from airflow_supervisor_jobs.config.base import MisfitError
 from airflow_supervisor_jobs.config.names import nearest
-from airflow_supervisor_jobs.config.short_form import PROGRAM_DEFAULTS
+from airflow_supervisor_jobs.config.short_form import DAEMON_SECTIONS, PROGRAM_DEFAULTS
 from airflow_supervisor_jobs.config.source import Keys
 
 
@@ -29,19 +30,44 @@ def diagnose(error: ValidationError, model: type[BaseModel], sources: Sequence[P
     :param sources: the files that it came from, the one that decides first.
     :param within: where in the files what was validated stands.
     """
-    lines: dict[str, str] = {}
-    for finding in error.errors(include_url=False, include_context=False):
-        keys, line = _line(finding, model, sources, within)
-        lines.setdefault(f"{keys} {finding['type'] == 'missing'}", line)
+    findings = error.errors(include_url=False)
+    guesses = {_guess(finding, model) for finding in findings if finding["type"] == "extra_forbidden"}
+    lines: dict[Keys, str] = {}
+    for finding in findings:
+        keys, known = _follow(model, _location(finding))
+        if finding["type"] == "missing" and keys in guesses:
+            continue
+        place = find_place((*within, *keys), sources, of_key=_is_about_key(finding))
+        subject = ".".join(map(str, (*within, *keys)))
+        lines.setdefault(keys, ": ".join(part for part in (place, subject, _message(finding, known)) if part))
     return "\n".join(lines.values())
 
 
-def _line(finding: ErrorDetails, model: type[BaseModel], sources: Sequence[Places], within: Keys) -> tuple[Keys, str]:
-    is_unknown = finding["type"] == "extra_forbidden"
+def find_place(keys: Keys, sources: Sequence[Places], *, of_key: bool = False) -> str | None:
+    """Return the place of what ``keys`` lead to, or of the nearest thing around it that is in a file."""
+    for length in range(len(keys), -1, -1):
+        for source in sources:
+            for start in _spellings(keys[:length]):
+                found = source.find(start, of_key=of_key and length == len(keys))
+                if found and (length or source is sources[0]):
+                    return found
+    return None
+
+
+def _location(finding: ErrorDetails) -> Keys:
+    error = finding.get("ctx", {}).get("error")
+    keys = finding["loc"] + (error.keys if isinstance(error, MisfitError) else ())
+    return keys[:-1] if keys and keys[-1] == "[key]" else keys
+
+
+def _is_about_key(finding: ErrorDetails) -> bool:
+    return finding["type"] in ("extra_forbidden", "missing") or "[key]" in finding["loc"]
+
+
+def _guess(finding: ErrorDetails, model: type[BaseModel]) -> Keys:
+    """Return the keys that those of an unknown key were probably meant to be."""
     keys, known = _follow(model, finding["loc"])
-    place = _place((*within, *keys), sources, of_key=is_unknown or finding["type"] == "missing")
-    subject = ".".join(map(str, keys))
-    return keys, ": ".join(part for part in (place, subject, _message(finding, known)) if part)
+    return (*keys[:-1], nearest(str(keys[-1]), known) or "")
 
 
 def _message(finding: ErrorDetails, known: Sequence[str]) -> str:
@@ -92,17 +118,10 @@ def _members(kind: Any) -> Sequence[Any]:
     return [kind]
 
 
-def _place(keys: Keys, sources: Sequence[Places], *, of_key: bool) -> str | None:
-    """Return the place of the longest beginning of ``keys`` that is in a file."""
-    for length in range(len(keys), -1, -1):
-        for source in sources:
-            for start in _spellings(keys[:length]):
-                found = source.find(start, of_key=of_key and length == len(keys))
-                if found and (length or source is sources[0]):
-                    return found
-    return None
-
-
 def _spellings(keys: Keys) -> list[Keys]:
-    is_program = len(keys) > 2 and keys[0] == "programs"
-    return [keys, (PROGRAM_DEFAULTS, *keys[2:])] if is_program else [keys]
+    """Return the ways to write ``keys`` in a file: what applies to all programs, and a daemon of the job's own."""
+    if len(keys) > 2 and keys[0] == "programs":
+        return [keys, (PROGRAM_DEFAULTS, *keys[2:])]
+    if len(keys) > 1 and keys[0] == "host" and keys[1] in DAEMON_SECTIONS:
+        return [keys, keys[1:]]
+    return [keys]

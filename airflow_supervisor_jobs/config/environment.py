@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
 
 from airflow_supervisor_jobs.config.base import Model
 from airflow_supervisor_jobs.config.values import Text
@@ -63,6 +63,9 @@ def _number_as_text(value: Any) -> Any:
 #: The name of an environment variable.
 EnvironmentName = Annotated[Text, AfterValidator(_check_environment_name)]
 #: The value of one: text (a whole number is taken as it is written), or where a secret is.
-EnvironmentValue = Annotated[Text | Secret, BeforeValidator(_number_as_text)]
+EnvironmentValue = Annotated[
+    Annotated[Text, BeforeValidator(_number_as_text), Tag("Text")] | Annotated[Secret, Tag("Secret")],
+    Discriminator(lambda value: "Secret" if isinstance(value, dict | Secret) else "Text"),
+]
 #: Environment variables by name.
 Environment = dict[EnvironmentName, EnvironmentValue]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from airflow_supervisor_jobs.config.base import Model, Owner
+from airflow_supervisor_jobs.config.base import MisfitError, Model, Owner
 from airflow_supervisor_jobs.config.daemon import (
     Include,
     InetHttpServer,
@@ -118,5 +118,5 @@ class Host(Model):
         if self.is_local:
             idle = [name for name in _SSH_ONLY if getattr(self, name) is not None]
             if idle:
-                raise ValueError(f"{', '.join(idle)} belong to SSH. Add hostname or ssh_conn_id, or leave them out")
+                raise MisfitError("is for SSH. Add hostname or ssh_conn_id, or leave it out", idle[0])
         return self

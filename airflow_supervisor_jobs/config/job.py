@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
+from supervisor.events import EventTypes
 
 from airflow_supervisor_jobs.config.airflow import AirflowOptions
-from airflow_supervisor_jobs.config.base import Model
+from airflow_supervisor_jobs.config.base import MisfitError, Model
 from airflow_supervisor_jobs.config.dag import DagOptions
 from airflow_supervisor_jobs.config.expansion import expand, has_process_num
 from airflow_supervisor_jobs.config.host import Host
@@ -96,7 +97,7 @@ class Job(Model):
     @property
     def processes(self) -> tuple[Process, ...]:
         """All its processes, in the order of their declaration."""
-        return tuple(self._each_process())
+        return tuple(each for program in self._sections() for each in self._each_process(program))
 
     def process_name(self, program: str) -> str:
         """Return the name of the program's processes; what is left of supervisord's expansions is the number."""
@@ -125,12 +126,12 @@ class Job(Model):
     def _sections(self) -> dict[str, ProcessOptions]:
         return {**self.programs, **self.fcgi_programs, **self.event_listeners}
 
-    def _each_process(self) -> Iterator[Process]:
-        for program, options in self._sections().items():
-            name, group, kind = self.process_name(program), self.group_of(program), self.kind_of(program)
-            for number in range(options.numprocs_start, options.numprocs_start + options.numprocs):
-                process = expand(name, {"process_num": number})
-                yield Process(process, program, group, kind, number, options)
+    def _each_process(self, program: str) -> Iterator[Process]:
+        options, kind, group = self._sections()[program], self.kind_of(program), self.group_of(program)
+        name = self.process_name(program)
+        for number in range(options.numprocs_start, options.numprocs_start + options.numprocs):
+            process = check_name(expand(name, {"process_num": number}))
+            yield Process(process, program, group, kind, number, options)
 
     @model_validator(mode="after")
     def _has_programs(self) -> Job:
@@ -145,33 +146,42 @@ class Job(Model):
     def _groups_fit(self) -> Job:
         seen: dict[str, str] = {}
         for name, group in self.groups.items():
+            keys = ("groups", name, "programs")
             if name in self.fcgi_programs or name in self.event_listeners:
-                raise ValueError(f"group {name!r} has the name of an fcgi program or listener. Rename one of them")
+                raise MisfitError("is also the name of an fcgi program or listener. Rename one of them", "groups", name)
             for program in group.programs:
                 if program in self.fcgi_programs or program in self.event_listeners:
-                    raise ValueError(f"{program!r} cannot be in group {name!r}: only programs can. Leave it out")
+                    raise MisfitError(
+                        f"{program!r} is not under programs, and only those have groups. Leave it out", *keys
+                    )
                 if program not in self.programs:
                     guess = nearest(program, self.programs)
-                    hint = f" Did you mean {guess!r}?" if guess else " Declare it under programs."
-                    raise ValueError(f"group {name!r} names {program!r}, which is not a program of this job.{hint}")
+                    hint = f"Did you mean {guess!r}?" if guess else "Declare it under programs."
+                    raise MisfitError(f"{program!r} is not a program of this job. {hint}", *keys)
                 if seen.setdefault(program, name) != name:
-                    raise ValueError(f"{program!r} is in the groups {seen[program]!r} and {name!r}. Leave one out")
+                    raise MisfitError(f"{program!r} is in group {seen[program]!r} too. Leave one out", *keys)
         return self
 
     @model_validator(mode="after")
     def _processes_fit(self) -> Job:
         seen: dict[str, str] = {}
-        for each in self.processes:
-            check_name(each.process)
-            if each.process in _RESERVED:
-                raise ValueError(f"no process can be called {each.process!r}: the job's folder has a file of that name")
-            if each.process in seen:
-                raise ValueError(
-                    f"{seen[each.process]!r} and {each.program!r} both have a process {each.process!r}. "
-                    "Set process_name in one of them"
-                )
-            seen[each.process] = each.program
+        for program in self._sections():
+            try:
+                processes = list(self._each_process(program))
+            except ValueError as error:
+                raise MisfitError(str(error), *self._keys(program), "process_name") from error
+            for each in processes:
+                self._check_process(each, seen.setdefault(each.process, program))
         return self
+
+    def _check_process(self, each: Process, owner: str) -> None:
+        keys = (*self._keys(each.program), "process_name")
+        if each.process in _RESERVED:
+            raise MisfitError(
+                f"no process can be called {each.process!r}: the job's folder has a file of that name", *keys
+            )
+        if owner != each.program:
+            raise MisfitError(f"{owner!r} has a process {each.process!r} too. Set process_name in one of them", *keys)
 
     @model_validator(mode="after")
     def _logs_fit(self) -> Job:
@@ -181,20 +191,49 @@ class Job(Model):
                 path = getattr(each.options, f"{stream}_logfile")
                 if path in ("AUTO", "NONE") or (stream == "stderr" and each.options.redirect_stderr):
                     continue
-                path, writer = each.expand(path), f"{each.process}'s {stream}"
-                if path in seen:
-                    raise ValueError(
-                        f"{seen[path]} and {writer} would write one file, {path}. Give each its own, with "
-                        "%(process_num)d where there are several processes, or use redirect_stderr"
+                keys = (*self._keys(each.program), f"{stream}_logfile")
+                writer = f"{each.process}'s {stream}"
+                first = seen.setdefault(_expanded(each, path, keys), writer)
+                if first != writer:
+                    raise MisfitError(
+                        f"{first} and {writer} would write one file. Give each its own (%(process_num)d tells the "
+                        "processes of a program apart), or use redirect_stderr",
+                        *keys,
                     )
-                seen[path] = writer
         return self
 
     @model_validator(mode="after")
     def _expansions_fit(self) -> Job:
         for each in self.processes:
-            words = (each.options.command,) if isinstance(each.options.command, str) else each.options.command
-            values = [value for value in each.options.environment.values() if isinstance(value, str)]
-            for text in (*words, *values, each.options.directory or ""):
-                each.expand(text)
+            options, keys = each.options, self._keys(each.program)
+            for word in (options.command,) if isinstance(options.command, str) else options.command:
+                _expanded(each, word, (*keys, "command"))
+            for name, value in options.environment.items():
+                _expanded(each, value if isinstance(value, str) else "", (*keys, "environment", name))
+            _expanded(each, options.directory or "", (*keys, "directory"))
         return self
+
+    @model_validator(mode="after")
+    def _events_exist(self) -> Job:
+        """A plug-in of supervisord may have events of its own."""
+        known = [name for name in vars(EventTypes) if name.isupper()]
+        for program, listener in self.event_listeners.items():
+            for event in listener.events:
+                if event not in known and not self.host.rpc_interfaces:
+                    guess = nearest(event, known)
+                    hint = f"Did you mean {guess!r}?" if guess else "Its documentation lists them under Events"
+                    raise MisfitError(
+                        f"supervisord has no event {event!r}. {hint}", "event_listeners", program, "events"
+                    )
+        return self
+
+    def _keys(self, program: str) -> tuple[str, str]:
+        sections = ("programs", "fcgi_programs", "event_listeners")
+        return next(name for name in sections if program in getattr(self, name)), program
+
+
+def _expanded(process: Process, text: str, keys: tuple[str, ...]) -> str:
+    try:
+        return process.expand(text)
+    except ValueError as error:
+        raise MisfitError(str(error), *keys) from error

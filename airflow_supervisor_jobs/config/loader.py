@@ -19,14 +19,15 @@ from airflow_supervisor_jobs.config.assemble import (
     with_own_daemon,
     with_program_defaults,
 )
-from airflow_supervisor_jobs.config.diagnose import diagnose
+from airflow_supervisor_jobs.config.diagnose import Places, diagnose, find_place
 from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
 from airflow_supervisor_jobs.config.library import Library, find_config_dir, given_config_dir
 from airflow_supervisor_jobs.config.names import check_name
 from airflow_supervisor_jobs.config.overrides import Override, parse_overrides
 from airflow_supervisor_jobs.config.short_form import to_long_form
-from airflow_supervisor_jobs.config.source import Source, read_source
+from airflow_supervisor_jobs.config.source import Keys, Source, read_source
+from airflow_supervisor_jobs.config.values import FROM_FILE
 from airflow_supervisor_jobs.exceptions import ConfigError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -112,16 +113,24 @@ def _load(library: Library, path: Path, overrides: Sequence[str]) -> Job:
     name = path.stem
     try:
         source = read_source(path, label=library.label(path))
+        _check_own_name(source, name)
         key = _key(library, source, overrides)
         if key not in _CACHE:
             if len(_CACHE) >= _CACHE_SIZE:
                 _CACHE.clear()
-            _CACHE[key] = _build(library, source, check_name(name), overrides, path=path)
+            _CACHE[key] = _build(library, source, name, overrides, path=path)
     except ConfigError as error:
         raise type(error)(error.message, job=name) from error
-    except ValueError as error:
-        raise ConfigError(f"{library.label(path)}: {error}", job=name) from error
     return _CACHE[key]
+
+
+def _check_own_name(source: Source, name: str) -> None:
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise ConfigError(f"{source.label}: the file's name is the job's: {error}") from error
+    if source.data.get("name", name) != name:
+        raise ConfigError(f"{source.find(('name',))}: a job's name is that of its file, {name!r}. Leave it out")
 
 
 def _build(library: Library, source: Source, name: str, overrides: Sequence[str], *, path: Path | None) -> Job:
@@ -129,7 +138,7 @@ def _build(library: Library, source: Source, name: str, overrides: Sequence[str]
     wanted = parse_overrides(overrides, long.data)
     data, files = _compose(library, long, wanted)
     data = with_own_daemon(with_program_defaults({"name": name, "source": path, **data}), job=name)
-    return _validate(Job, data, [*reversed(wanted), long, *files])
+    return _validate(Job, data, [*reversed(wanted), long, *files], context=FROM_FILE if path else None)
 
 
 def _compose(library: Library, source: Source, overrides: Sequence[Override]) -> tuple[dict[str, Any], list[Source]]:
@@ -147,14 +156,25 @@ def _compose(library: Library, source: Source, overrides: Sequence[Override]) ->
     lines = [override.line for override in overrides if not override.choice]
     try:
         composition = hydra.compose(files, overrides=lines)
-    except ConfigError as error:
-        raise ConfigError(f"{source.label}: {error.message}") from error
+    except hydra.CompositionError as error:
+        raise ConfigError(_placed(error, error.key, [source, *read], overrides)) from error
     return with_host(composition, chosen=composition.choices.get("host")), read
 
 
-def _validate(model: type[_Model], data: Any, places: Sequence[Any], *, within: tuple[str, ...] = ()) -> _Model:
+def _placed(error: ConfigError, key: str, sources: Sequence[Source], overrides: Sequence[Override]) -> str:
+    """Return the message of an error with the place of ``key``, and the overrides as they were given."""
+    keys: Keys = tuple(key.split(".")) if key else ()
+    message = error.message
+    for override in overrides:
+        message = message.replace(override.line, override.text)
+    return ": ".join(part for part in (find_place(keys, [*overrides, *sources]), key, message) if part)
+
+
+def _validate(
+    model: type[_Model], data: Any, places: Sequence[Places], *, within: Keys = (), context: str | None = FROM_FILE
+) -> _Model:
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         raise ConfigError(diagnose(error, model, places, within=within)) from error
 

@@ -33,5 +33,6 @@ Name = Annotated[str, AfterValidator(check_name)]
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that ``word`` resembles most, or None if it resembles none."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    found = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    swapped = [each for each in found if sorted(each) == sorted(word)]
+    return next(iter(swapped + found), None)

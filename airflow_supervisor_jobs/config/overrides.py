@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_supervisor_jobs.config.short_form import place_of
+from airflow_supervisor_jobs.config.short_form import GROUPS, place_of
 from airflow_supervisor_jobs.config.source import Keys
 from airflow_supervisor_jobs.exceptions import ConfigError
 
 _FORM = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<key>[^=@\s]+)(?P<package>@[^=]+)?(?:=(?P<value>.*))?", re.DOTALL)
-_GROUPS = ("host", "policy")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Override:
     def choice(self) -> tuple[str, str] | None:
         """The group and the file that it chooses, or None."""
         is_name = bool(self.value) and re.fullmatch(r"[\w.-]+", str(self.value))
-        chooses = self.key in _GROUPS and not self.package and self.prefix != "~" and is_name
+        chooses = self.key in GROUPS and not self.package and self.prefix != "~" and is_name
         return (self.key, str(self.value)) if chooses else None
 
     @property

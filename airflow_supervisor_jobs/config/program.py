@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from airflow_supervisor_jobs.config.base import Model, Owner
+from airflow_supervisor_jobs.config.base import MisfitError, Model, Owner
 from airflow_supervisor_jobs.config.environment import Environment
 from airflow_supervisor_jobs.config.values import (
     Boolean,
@@ -191,15 +191,18 @@ class ProcessOptions(Model):
     @model_validator(mode="after")
     def _command_fits(self) -> ProcessOptions:
         if self.shell and not isinstance(self.command, str):
-            raise ValueError("a shell takes one text. Write command as a text, or leave shell out")
+            raise MisfitError("must be one text for a shell. Write a text, or leave shell out", "command")
         if isinstance(self.command, str) and not self.shell and not is_template(self.command):
-            split_command(self.command)
+            try:
+                split_command(self.command)
+            except ValueError as error:
+                raise MisfitError(str(error), "command") from error
         return self
 
     @model_validator(mode="after")
     def _groups_fit(self) -> ProcessOptions:
         if self.stopasgroup and self.killasgroup is False:
-            raise ValueError("stopasgroup: true with killasgroup: false would leave processes behind. Drop one of them")
+            raise MisfitError("false would leave processes behind with stopasgroup: true. Leave one out", "killasgroup")
         return self
 
     @property
@@ -248,7 +251,7 @@ class Program(ProcessOptions):
     @model_validator(mode="after")
     def _restart_has_effect(self) -> Program:
         if "restart" in self.model_fields_set and self.restart != Restart() and self.autorestart is False:
-            raise ValueError("restart says how often, autorestart says whether. Add autorestart: unexpected")
+            raise MisfitError("says how often, and autorestart whether. Add autorestart: unexpected", "restart")
         return self
 
 
@@ -280,7 +283,7 @@ class FcgiProgram(ProcessOptions):
     @model_validator(mode="after")
     def _socket_fits(self) -> FcgiProgram:
         if self.socket.startswith("tcp://") and (self.socket_owner or self.socket_mode is not None):
-            raise ValueError("socket_owner and socket_mode belong to UNIX sockets. Leave them out")
+            raise MisfitError("is no UNIX socket. Leave socket_owner and socket_mode out", "socket")
         return self
 
 

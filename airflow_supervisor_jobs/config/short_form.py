@@ -30,6 +30,9 @@ PROGRAM_DEFAULTS = "program_defaults"
 #: What else may stand at the top of a job's file, and of a policy's.
 TOP = frozenset(Job.model_fields) - {"source"} | set(DAEMON_SECTIONS) | {"defaults", PROGRAM_DEFAULTS, "_target_"}
 
+#: Groups of which an override chooses a file.
+GROUPS = ("host", "policy")
+
 _PLACES = {"airflow": AIRFLOW_OPTIONS, "dag": DAG_OPTIONS}
 
 assert frozenset(DAEMON_SECTIONS) <= frozenset(Host.model_fields)  # noqa: S101
@@ -62,8 +65,10 @@ def place_of(key: str, data: Mapping[str, Any]) -> str:
     for section, options in _PLACES.items():
         if first in options:
             return f"{section}.{key}"
-    if first not in PROGRAM_OPTIONS or first in TOP:
+    if first in TOP or first in GROUPS:
         return key
+    if first not in PROGRAM_OPTIONS:
+        raise ConfigError(f"override {key!r}: {_unknown(first)}")
     programs = list(data.get("programs") or {})
     if len(programs) != 1:
         raise ConfigError(f"override {key!r}: the job has {len(programs)} programs. Write programs.NAME.{key}")
@@ -75,14 +80,13 @@ def _section_of(key: str, source: Source, program: str | None) -> Keys:
         if key in options:
             return (section,)
     if key not in PROGRAM_OPTIONS:
-        raise _unknown(key, source)
+        raise ConfigError(f"{source.find((key,), of_key=True) or source.label}: {_unknown(key)}")
     if program is None:
         return (PROGRAM_DEFAULTS,)
-    others = {"programs", "fcgi_programs", "event_listeners"} & source.data.keys()
-    if others:
+    if "programs" in source.data:
         raise ConfigError(
-            f"{source.find((key,), of_key=True) or source.label}: {key} belongs to a program, and there are "
-            f"{', '.join(sorted(others))} too. Write it under programs.NAME, or under {PROGRAM_DEFAULTS} for all"
+            f"{source.find((key,), of_key=True) or source.label}: {key} belongs to a program, and there are programs "
+            f"below. Write it under programs.NAME, or under {PROGRAM_DEFAULTS} for all"
         )
     return ("programs", program)
 
@@ -106,8 +110,9 @@ def _put(data: dict[str, Any], keys: Keys, value: Any, source: Source, *, at: Ke
         section[name] = dict(value) if isinstance(value, dict) else value
 
 
-def _unknown(key: str, source: Source) -> ConfigError:
+def _unknown(key: str) -> str:
     known = TOP | PROGRAM_OPTIONS | AIRFLOW_OPTIONS | DAG_OPTIONS
     guess = nearest(key, known)
-    hint = f" Did you mean {guess!r}?" if guess else " docs/reference/options.md lists them all."
-    return ConfigError(f"{source.find((key,), of_key=True) or source.label}: unknown key {key!r}.{hint}")
+    return f"unknown key {key!r}. " + (
+        f"Did you mean {guess!r}?" if guess else "docs/reference/options.md has them all"
+    )

@@ -80,7 +80,7 @@ def parse_source(text: str, *, label: str) -> Source:
     try:
         node = loader.get_single_node()
         if node is None:
-            return Source(label, text)
+            return Source(label, text, marks={(): Mark((1, 1), (1, 1))})
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{_place(label, node.start_mark)}: this is not a mapping. Write 'key: value' lines")
         data = loader.construct_document(node)
@@ -147,10 +147,13 @@ def _place(label: str, mark: yaml.Mark | None) -> str:
 
 
 def _explain(error: yaml.MarkedYAMLError, label: str) -> ConfigError:
-    problem = (error.problem or "not YAML").removeprefix("could not determine a constructor for ")
+    problem = error.problem or "not YAML"
     hint = ""
     if "not a text" in problem or "unhashable" in problem:
         hint = ". A value that begins with {{ must be in quotes"
-    elif problem.startswith("the tag"):
-        hint = ". Tags are not used here: leave it out"
-    return ConfigError(f"{_place(label, error.problem_mark or error.context_mark)}: {problem}{hint}")
+    elif "constructor for the tag" in problem:
+        problem = f"{problem.removeprefix('could not determine a constructor for ')} is not known. Leave it out"
+    mark = error.problem_mark or error.context_mark
+    if problem == "found unexpected end of stream" and error.context:
+        problem, mark = f"{error.context}: it does not end", error.context_mark
+    return ConfigError(f"{_place(label, mark)}: {problem}{hint}")

@@ -12,8 +12,11 @@ import signal
 from datetime import time
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
 from supervisor import datatypes
+
+#: The context of a validation whose data people wrote in a file.
+FROM_FILE = "a file"
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*")
@@ -85,11 +88,13 @@ def parse_signal(value: Any) -> Any:
         raise ValueError(f"{value!r} is not a signal. Write a name like TERM, INT, HUP or USR1") from error
 
 
-def parse_octal(value: Any) -> Any:
-    """Return the number that supervisord reads in a text of octal digits.
+def parse_octal(value: Any, info: ValidationInfo) -> Any:
+    """Return the number that supervisord reads in octal digits; in a file, ``22`` are such digits too.
 
     :raises ValueError: not octal.
     """
+    if info.context is FROM_FILE and type(value) is int:
+        value = str(value)
     if isinstance(value, str):
         try:
             return datatypes.octal_type(value)
@@ -144,7 +149,9 @@ def parse_command(value: Any) -> Any:
 
     :raises ValueError: empty.
     """
-    if isinstance(value, list | tuple):
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("is neither a text nor a list. Write the program and its arguments")  # noqa: TRY004
+    if not isinstance(value, str):
         value = [str(word) if type(word) is int else word for word in value]
     if not value or (isinstance(value, str) and not value.strip()):
         raise ValueError("is empty. Write the program and its arguments")

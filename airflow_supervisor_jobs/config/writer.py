@@ -90,7 +90,10 @@ def _log_file(job: Job, name: str, options: ProcessOptions, stream: str) -> str:
     path = str(getattr(options, f"{stream}_logfile"))
     if stream == "stderr" and options.redirect_stderr:
         return "NONE"
-    if path == "AUTO":
+    if path == "NONE":
+        return "NONE"
+    if path == "AUTO" or job.kind_of(name) is not Kind.EXEC:
+        # supervisord refuses a whole file for one log in a folder that is not there: the host makes this a link.
         return f"%(here)s/jobs/{job.name}/{job.process_name(name)}/{stream}.log"
     values: dict[str, str | int] = {
         "program_name": name,
