@@ -4,7 +4,7 @@ import ctypes
 import os
 import struct
 
-IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE_SELF = 0x2, 0x80, 0x100, 0x400
+IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x80, 0x100, 0x200
 SYS_PIDFD_OPEN = 434  # the same on every architecture
 HEADER = struct.Struct("iIII")
 
@@ -22,7 +22,7 @@ class Inotify:
         """Return the number by which changes in a folder are told, None where it cannot be watched."""
         if self.fd is None:
             return None
-        mask = IN_MODIFY | IN_MOVED_TO | IN_CREATE
+        mask = IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE
         number = libc.inotify_add_watch(self.fd, os.fsencode(folder), mask)
         return number if number >= 0 else None
 

@@ -395,7 +395,7 @@ class Watcher:
                 key = (name, stream)
                 chunks, reached, end = reader.read(sub.positions[key], min(LOG_CHUNK, sub.credit))
                 for chunk in chunks:
-                    sub.credit -= len(chunk["data"]) * 3 // 4
+                    sub.credit -= len(chunk["data"]) * 3 // 4 - chunk["data"].count("=")
                     line = {"event": "log", "sub": sub.number, "process": name, "stream": stream}
                     self.outbox.put(dict(line, **chunk), bulk=True)
                 sub.positions[key] = max(sub.positions[key], reached)
