@@ -41,9 +41,10 @@ class Jobs:
             changed = old is None or old["hash"] != spec["hash"]
             self.write_files(spec)
             slim = dict(spec, processes=[{**process, "environment": None} for process in spec["processes"]])
-            keep_owner = old and old["owner"] != owner and any(self.alive(old))
+            runs = bool(old and self.alive(old))
+            keep_owner = runs and old and old["owner"] != owner
             record = {
-                "format": FORMAT, "job": job, "spec": slim, "hash": spec["hash"], "released": False,
+                "format": FORMAT, "job": job, "spec": slim, "hash": spec["hash"], "released": False, "pending": runs,
                 "owner": old["owner"] if old and keep_owner else owner, "installed_by": owner,
                 "installed_at": time.time(), **self.root.identity(),
             }  # fmt: skip
@@ -95,9 +96,25 @@ class Jobs:
             os.makedirs(place.exits, mode=0o700, exist_ok=True)
             written = dict(process, environment=None, hash=spec["hash"])
             for stream in STREAMS:
-                if written.get(stream):
-                    written[stream] = dict(written[stream], path=log_path(place.folder, process, stream))
+                path = log_path(place.folder, process, stream)
+                if path:
+                    self.link_log(spec["job"], process, os.path.join(place.folder, stream + ".log"), path)
+                    written[stream] = dict(written[stream], path=path)
             write_json(place.spec, written)
+
+    def link_log(self, job: str, process: "dict[str, Any]", own: str, path: str) -> None:
+        """Have supervisord find a log that is written elsewhere at the one path that its config names."""
+        if path == own:
+            if os.path.islink(own):
+                os.unlink(own)
+            return
+        if not os.path.isdir(os.path.dirname(path)):
+            words = "there is no folder for its log %s on this host: make it, or change the logfile option"
+            raise Refusal("config", words % path, job, process["program"])
+        if not os.path.islink(own) or os.readlink(own) != path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(own)
+            os.symlink(path, own)
 
     def remove(self, job: str, owner: "Any", purge: bool) -> "dict[str, Any]":
         """Have the job's config gone from this host; with ``purge`` its logs and records too."""

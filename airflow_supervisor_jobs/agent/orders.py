@@ -82,11 +82,12 @@ class Orders:
             theirs = record["owner"] not in (None, owner)
             if again or (theirs and if_running == "restart"):
                 self.stop_each(record, specs, by, "restart")
+            self.take_over(record, specs)
             actions = {spec["process"]: self.start_one(record, spec, owner, by, again or theirs) for spec in specs}
-            if record["owner"] != owner or record["released"]:
+            if record["owner"] != owner or record["released"] or record.get("pending"):
                 adopted = [name for name, action in actions.items() if action == "adopted"]
                 generations = {name: self.root.place(job, name).last_generation() for name in adopted}
-                record = dict(record, owner=owner, released=False, adopted=generations)
+                record = dict(record, owner=owner, released=False, adopted=generations, pending=bool(adopted))
                 self.root.write_job(record)
             for spec in specs:
                 if actions[spec["process"]] == "started":
@@ -136,16 +137,29 @@ class Orders:
                 self.daemon.rpc().supervisor.startProcess(full_name(spec), False)
                 return
             except xmlrpc.client.Fault as fault:
-                if fault.faultCode == BAD_NAME and time.monotonic() < deadline:
-                    with self.root.lock():
-                        self.daemon.reload()
-                elif fault.faultCode == ALREADY_STARTED and spec["kind"] != "program":
+                if fault.faultCode == ALREADY_STARTED and spec["kind"] != "program":
                     return
-                elif fault.faultCode != ALREADY_STARTED or time.monotonic() > deadline:
+                if fault.faultCode != ALREADY_STARTED or time.monotonic() > deadline:
                     raise self.refusal(record, spec, fault.faultString) from None
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
                 raise self.refusal(record, spec, "it does not answer (%s): start it first" % error) from None
             time.sleep(STEP)
+
+    def take_over(self, record: "dict[str, Any]", specs: "list[dict[str, Any]]") -> None:
+        """Have supervisord know what was installed while the job ran, which it could not take over then.
+
+        :raises Refusal: ``config``: it still runs, and a new program has to wait.
+        """
+        names = [full_name(spec) for spec in specs]
+        if not record.get("pending") and len(self.daemon.info(names)) == len(names):
+            return
+        with self.root.lock():
+            self.daemon.reload()
+        known = self.daemon.info(names)
+        for spec in specs:
+            if known and full_name(spec) not in known:
+                words = "supervisord takes no new program into the group %s while the group runs: restart the whole job"
+                raise Refusal("config", words % spec["group"], record["job"], spec["process"])
 
     def refusal(self, record: "dict[str, Any]", spec: "dict[str, Any]", words: str) -> Refusal:
         """Return supervisord's refusal about a process."""
@@ -161,14 +175,18 @@ class Orders:
         place = self.root.place(record["job"], spec["process"])
         wanted = read_json(place.next)["generation"]
         deadline = time.monotonic() + START_PATIENCE
+        look = time.monotonic() + 1.0
         while True:
             run = read_json(place.run) or {}
             if run.get("generation", 0) >= wanted and (run["phase"] != "starting" or read_json(place.exit(wanted))):
                 return
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > look:
+                look = now + 1.0
                 info = self.daemon.info([full_name(spec)]).get(full_name(spec), {})
-                words = "its runner does not start (%s %s)" % (info.get("statename"), info.get("spawnerr", ""))
-                raise self.refusal(record, spec, words)
+                if now > deadline or info.get("statename") in ("BACKOFF", "EXITED", "FATAL"):
+                    words = "its runner does not start: %(statename)s %(spawnerr)s" % info
+                    raise self.refusal(record, spec, words)
             time.sleep(STEP)
 
     # Stop

@@ -805,6 +805,8 @@ class Runner:
             subject = error.filename if error.filename is not None else self.spec["argv"][0]
             if isinstance(subject, bytes):
                 subject = subject.decode("utf-8", "surrogateescape")
+            if "/" not in self.spec["argv"][0] and str(subject).endswith("/" + self.spec["argv"][0]):
+                subject = "%s (looked for in PATH=%s)" % (self.spec["argv"][0], environment.get("PATH"))
             missing = error.errno == errno.ENOENT
             words = "%d%s: %s" % (missing, error.strerror, subject)
             if missing and os.path.isfile(subject):
@@ -1063,7 +1065,6 @@ def main(argv: "list[str]") -> int:
         raise
 
 
-if __name__ == "__main__":
-    status = main(sys.argv)
-    # Nothing of the interpreter's own farewell may stand between the exit record and supervisord's notice of it.
-    os._exit(status)
+def run() -> None:
+    """Be the runner; the interpreter's own farewell would only delay supervisord's notice of the end."""
+    os._exit(main(sys.argv))
