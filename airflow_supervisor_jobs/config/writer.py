@@ -88,11 +88,9 @@ def _log(job: Job, name: str, options: ProcessOptions, stream: str) -> dict[str,
 
 def _log_file(job: Job, name: str, options: ProcessOptions, stream: str) -> str:
     path = str(getattr(options, f"{stream}_logfile"))
-    if stream == "stderr" and options.redirect_stderr:
+    if path == "NONE" or (stream == "stderr" and options.redirect_stderr):
         return "NONE"
-    if path == "NONE":
-        return "NONE"
-    if path == "AUTO" or job.kind_of(name) is not Kind.EXEC:
+    if path == "AUTO" or job.kind_of(name) is Kind.PROGRAM:
         # supervisord refuses a whole file for one log in a folder that is not there: the host makes this a link.
         return f"%(here)s/jobs/{job.name}/{job.process_name(name)}/{stream}.log"
     values: dict[str, str | int] = {
