@@ -39,7 +39,9 @@ class Witness:
             while not condition():
                 self._take(await asyncio.wait_for(anext(self._stream), PATIENCE))
         except (asyncio.TimeoutError, StopAsyncIteration):
-            pytest.fail(f"Waited in vain. Output: {dict(self.output)}. Last events: {self.events[-5:]}")
+            ends = {key: (len(data), data[-60:]) for key, data in self.output.items()}
+            last = [str(event)[:500] for event in self.events[-3:]]
+            pytest.fail(f"Waited in vain. Length and end of the output: {ends}. Last events: {last}")
 
     async def until_ended(self, process: str = "p") -> dict[str, Any]:
         """Read events until the process has ended and return its status."""

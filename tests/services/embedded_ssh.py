@@ -33,6 +33,7 @@ class EmbeddedSSH(SSHAccount):
         self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-ssh", daemon=True)
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._executing: set[asyncio.Task[Any]] = set()
         self._logins = 0
 
     @property
@@ -77,7 +78,7 @@ class EmbeddedSSH(SSHAccount):
             self.port,
             server_host_keys=[str(self.host_key_file)],
             authorized_client_keys=str(self.authorized_keys),
-            process_factory=self._execute,
+            process_factory=self._begin,
             encoding=None,
             allow_pty=False,
             gss_host=None,
@@ -89,11 +90,17 @@ class EmbeddedSSH(SSHAccount):
             self._acceptor.close()
             await self._acceptor.wait_closed()
         await self._abort()
+        await asyncio.gather(*self._executing, return_exceptions=True)
 
     async def _abort(self) -> None:
         for connection in list(self._connections):
             connection.abort()
             await connection.wait_closed()
+
+    def _begin(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        executing = self._loop.create_task(self._execute(process))
+        self._executing.add(executing)
+        executing.add_done_callback(self._executing.discard)
 
     async def _execute(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         child = await asyncio.create_subprocess_exec(
