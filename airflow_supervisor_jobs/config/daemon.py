@@ -107,7 +107,7 @@ class Supervisord(Model):
 
     @model_validator(mode="after")
     def _attached(self) -> Supervisord:
-        if self.attach and self.model_fields_set - {"attach"}:
+        if self.attach and self != Supervisord.model_construct(attach=self.attach):
             raise ValueError("an attached supervisord has a config of its own. Leave the other options out")
         return self
 

@@ -32,15 +32,21 @@ def diagnose(error: ValidationError, model: type[BaseModel], sources: Sequence[P
     """
     findings = error.errors(include_url=False)
     guesses = {_guess(finding, model) for finding in findings if finding["type"] == "extra_forbidden"}
-    lines: dict[Keys, str] = {}
+    lines: dict[Keys, tuple[object, str]] = {}
     for finding in findings:
         keys, known = _follow(model, _location(finding))
         if finding["type"] == "missing" and keys in guesses:
             continue
         place = find_place((*within, *keys), sources, of_key=_is_about_key(finding))
         subject = ".".join(map(str, (*within, *keys)))
-        lines.setdefault(keys, ": ".join(part for part in (place, subject, _message(finding, known)) if part))
-    return "\n".join(lines.values())
+        line = ": ".join(part for part in (place, subject, _message(finding, known)) if part)
+        lines.setdefault(keys, (_in_reading_order(place), line))
+    return "\n".join(line for _, line in sorted(lines.values()))
+
+
+def _in_reading_order(place: str | None) -> tuple[str, list[int]]:
+    file, *position = (place or "").split(":")
+    return file, [int(number) for number in position if number.isdigit()]
 
 
 def find_place(keys: Keys, sources: Sequence[Places], *, of_key: bool = False) -> str | None:

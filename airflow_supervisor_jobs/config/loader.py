@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from airflow_supervisor_jobs.config.assemble import (
     with_defaults_list,
@@ -89,11 +90,11 @@ def load_file(path: Path | str, overrides: Sequence[str] = (), config_dir: Path 
 def make_job(
     data: Mapping[str, Any], *, name: str, overrides: Sequence[str] = (), config_dir: Path | str | None = None
 ) -> Job:
-    """Return the job that ``data`` declares, as a file of that name would.
+    """Return the job that ``data`` declares, as a file of that name would; its values may also be Python's, or models.
 
     :raises ConfigError: what is wrong in it.
     """
-    source = Source(label=name, data=dict(data))
+    source = Source(label=name, data=to_jsonable_python(dict(data)))
     return _build(_library_for(None, config_dir), source, name, overrides, path=None)
 
 

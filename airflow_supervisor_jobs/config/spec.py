@@ -13,6 +13,7 @@ from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.config.job import Job, Process
 from airflow_supervisor_jobs.config.program import ProcessOptions, Program, Restart
 from airflow_supervisor_jobs.config.writer import write_conf
+from airflow_supervisor_jobs.exceptions import ConfigError
 
 FORMAT = 1
 
@@ -26,9 +27,16 @@ def render_spec(job: Job, *, environ: Mapping[str, str] | None = None) -> dict[s
     :param environ: where secrets are found that are in environment variables; by default this process's own.
     :raises ConfigError: a secret is missing, or something cannot be carried to the host.
     """
-    environ = os.environ if environ is None else environ
+    try:
+        spec = _spec(job, os.environ if environ is None else environ)
+    except ConfigError as error:
+        raise ConfigError(error.message, host=error.host, job=job.name, program=error.program) from error
+    return {**spec, "hash": hash_of(spec)}
+
+
+def _spec(job: Job, environ: Mapping[str, str]) -> dict[str, Any]:
     daemon = job.host.supervisord
-    spec = {
+    return {
         "format": FORMAT,
         "job": job.name,
         "daemon": {"conf": write_daemon(job.host, environ), "attach": daemon.attach, "command": daemon.command},
@@ -36,7 +44,6 @@ def render_spec(job: Job, *, environ: Mapping[str, str] | None = None) -> dict[s
         "lease": None,
         "processes": [_process(each, environ) for each in job.processes],
     }
-    return {**spec, "hash": hash_of(spec)}
 
 
 def hash_of(spec: Mapping[str, Any]) -> str:
@@ -74,11 +81,18 @@ def _process(process: Process, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _environment(process: Process, environ: Mapping[str, str]) -> dict[str, str]:
+    values = process.options.environment
+    return {name: _value(process, name, value, environ) for name, value in values.items()}
+
+
+def _value(process: Process, name: str, value: str | Secret, environ: Mapping[str, str]) -> str:
     """A secret is what it is: nothing is expanded in it."""
-    return {
-        name: value.resolve(environ) if isinstance(value, Secret) else process.expand(value)
-        for name, value in process.options.environment.items()
-    }
+    if isinstance(value, str):
+        return process.expand(value)
+    try:
+        return value.resolve(environ)
+    except ConfigError as error:
+        raise ConfigError(f"environment.{name}: {error.message}", program=process.program) from error
 
 
 def _restart(options: ProcessOptions) -> dict[str, Any]:
