@@ -18,7 +18,10 @@ NO_OPENSSH = "OpenSSH's sshd is not installed (Debian: apt-get install openssh-s
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs OpenSSH where there is none; in CI that is a failure."""
+    """Skip what needs OpenSSH where there is none (in CI that is a failure), and keep one real Airflow for all."""
+    for item in items:
+        if item.get_closest_marker("airflow"):
+            item.add_marker(pytest.mark.xdist_group("airflow"))
     if find_sshd() is None and not os.environ.get("CI"):
         for item in items:
             if item.get_closest_marker("openssh"):

@@ -70,7 +70,7 @@ class Watcher:
 
     def __init__(self, jobs: Jobs, orders: Orders, outbox: Outbox) -> None:
         self.jobs, self.orders, self.outbox = jobs, orders, outbox
-        self.calls = queue.SimpleQueue() if hasattr(queue, "SimpleQueue") else queue.Queue()  # type: Any
+        self.calls = queue.SimpleQueue() if hasattr(queue, "SimpleQueue") else queue.Queue()  # type: Any  # novm
         self.wake_fd, self.waker = os.pipe()
         os.set_blocking(self.wake_fd, False)
         os.set_blocking(self.waker, False)
