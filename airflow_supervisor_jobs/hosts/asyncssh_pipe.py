@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import asyncssh
@@ -131,6 +132,14 @@ def _client_keys(ssh: SSHSettings) -> Any:
     return () if ssh.look_for_keys or ssh.use_agent else None
 
 
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    try:
+        yield
+    except asyncssh.Error as error:
+        raise ConnectionError(str(error)) from error
+
+
 class _AsyncSSHChannel(Channel):
     def __init__(
         self, connections: list[asyncssh.SSHClientConnection], process: asyncssh.SSHClientProcess[bytes]
@@ -142,18 +151,14 @@ class _AsyncSSHChannel(Channel):
 
     @override
     async def read(self) -> bytes:
-        try:
+        with _as_os_error():
             return await self._process.stdout.read(65536)
-        except asyncssh.Error as error:
-            raise ConnectionError(str(error)) from error
 
     @override
     async def write(self, data: bytes) -> None:
-        try:
+        with _as_os_error():
             self._process.stdin.write(data)
             await self._process.stdin.drain()
-        except asyncssh.Error as error:
-            raise ConnectionError(str(error)) from error
 
     @override
     async def close(self) -> None:
@@ -179,3 +184,46 @@ class _AsyncSSHChannel(Channel):
         with contextlib.suppress(asyncssh.Error, OSError):
             while data := await self._process.stderr.read(4096):
                 self._tail.feed(data)
+
+
+class Forwarded:
+    """A connection to a UNIX socket of the host, forwarded by its sshd."""
+
+    def __init__(self, reader: asyncssh.SSHReader[bytes], writer: asyncssh.SSHWriter[bytes]) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self, n: int) -> bytes:
+        """Return up to ``n`` bytes; empty at the end."""
+        with _as_os_error():
+            return await self._reader.read(n)
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` before long."""
+        self._writer.write(data)
+
+    async def drain(self) -> None:
+        """Wait while the host is slow."""
+        with _as_os_error():
+            await self._writer.drain()
+
+    def write_eof(self) -> None:
+        """Say that no more is sent."""
+        self._writer.write_eof()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+async def open_forwarded(pipe: StreamPipe, path: str) -> Forwarded | None:
+    """Return a connection to a UNIX socket of the host, None where its sshd does not forward."""
+    connection = pipe.connection if isinstance(pipe, AsyncSSHPipe) else None
+    if connection is None:
+        return None
+    try:
+        return Forwarded(*await connection.open_unix_connection(path))
+    except asyncssh.ChannelOpenError:
+        return None
+    except asyncssh.Error as error:
+        raise explain(error, host=pipe.host) from error
