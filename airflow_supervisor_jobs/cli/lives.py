@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _ACTED = ("action", *COLUMNS)
 _CONSUMER = "cli"
+#: Seconds for which ``up`` and ``restart`` look at what they have started.
+_SETTLE_S = 0.5
 
 
 def add_to(app: typer.Typer) -> None:
@@ -121,13 +123,10 @@ async def _up(job: Job, if_running: IfRunning, *, wait: bool, form: Format) -> i
             await pipe.request("start_supervisord", job=job.name)
             tell(f"{job.name}: starting")
             answer = await _start(pipe, job, if_running)
-            rows = _rows(answer, pipe.host)
             if wait:
                 tell(f"{job.name}: runs")
                 return _tell_end(await _watch(pipe, job, None), pipe.host, form=form)
-            print_rows(rows, _ACTED, form=form)
-            _refuse_false_start(answer, pipe.host)
-    return Exit.OK
+            return await _tell_start(pipe, job, answer, form=form)
 
 
 async def _start(pipe: Pipe, job: Job, if_running: IfRunning) -> Mapping[str, Any]:
@@ -141,11 +140,20 @@ async def _start(pipe: Pipe, job: Job, if_running: IfRunning) -> Mapping[str, An
     return await pipe.request("start", **params)
 
 
-def _refuse_false_start(answer: Mapping[str, Any], host: str) -> None:
-    for status in _statuses(answer, host):
+async def _tell_start(pipe: Pipe, job: Job, answer: Mapping[str, Any], *, form: Format) -> int:
+    """A moment shows whether the program can be executed at all: a wrong path is to be heard of at once.
+
+    :raises JobFailed: it cannot.
+    """
+    actions = {raw["process"]: raw["action"] for raw in answer["processes"]}
+    statuses = (await _watch(pipe, job, _SETTLE_S, quietly=True)).statuses
+    rows = [row_of(status, host=pipe.host, action=actions.get(name)) for name, status in statuses.items()]
+    print_rows([row for row in rows if row["action"]], _ACTED, form=form)
+    for status in statuses.values():
         if status.record is not None and status.record.reason is EndReason.COULD_NOT_START:
             words = f"could not start: {status.record.message or 'the host gave no reason'}"
-            raise JobFailed(words, host=host, job=status.job, program=status.process)
+            raise JobFailed(words, host=pipe.host, job=job.name, program=status.process)
+    return Exit.OK
 
 
 async def _wait(job: Job, timeout: float | None, *, form: Format) -> int:
@@ -158,7 +166,7 @@ async def _wait(job: Job, timeout: float | None, *, form: Format) -> int:
             return _tell_end(await _watch(pipe, job, timeout), pipe.host, form=form)
 
 
-async def _watch(pipe: Pipe, job: Job, timeout: float | None) -> Concluded:
+async def _watch(pipe: Pipe, job: Job, timeout: float | None, *, quietly: bool = False) -> Concluded:
     """Return the conclusion. How long the job may run is Airflow's matter; here only ``timeout`` ends the watch."""
     from airflow_supervisor_jobs.hosts.watch import Changed, Contact, Target, watch
 
@@ -166,7 +174,7 @@ async def _watch(pipe: Pipe, job: Job, timeout: float | None) -> Concluded:
     target = Target(job.name, logs=False, start="end")
     async with aclosing(watch(target, policy, pipes=pipes_from(pipe, job.host))) as observations:
         async for seen in observations:
-            if isinstance(seen, Changed):
+            if isinstance(seen, Changed) and not quietly:
                 say(f"{job.name}:{seen.status.process}: {_words(seen.status)}", style="dim")
             elif isinstance(seen, Contact) and not seen.reachable:
                 say(f"{seen.error} Waiting for it to come back", style="yellow")
@@ -174,7 +182,7 @@ async def _watch(pipe: Pipe, job: Job, timeout: float | None) -> Concluded:
 
 
 def _words(status: ProcessStatus) -> str:
-    words = [status.state or status.phase.value, f"generation {status.generation}"]
+    words = [status.statename or status.phase.value, f"generation {status.generation}"]
     return ", ".join(words + ([f"pid {status.pid}"] if status.pid else []))
 
 
@@ -226,9 +234,7 @@ async def _restart(job: Job, programs: Sequence[str] | None, *, form: Format) ->
                 if_running=IfRunning.RESTART.value,
                 by=f"{who()}, supervisor-jobs restart",
             )
-            print_rows(_rows(answer, pipe.host), _ACTED, form=form)
-            _refuse_false_start(answer, pipe.host)
-    return Exit.OK
+            return await _tell_start(pipe, job, answer, form=form)
 
 
 async def _stop(job: Job, programs: Sequence[str] | None, *, form: Format) -> int:

@@ -19,7 +19,7 @@ def row_of(status: ProcessStatus, *, host: str, **more: Any) -> dict[str, Any]:
         "program": status.program,
         "process": status.process,
         "group": status.group,
-        "state": status.state,
+        "state": status.statename,
         "phase": status.phase.value,
         "pid": status.pid,
         "generation": status.generation,

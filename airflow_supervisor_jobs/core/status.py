@@ -35,6 +35,9 @@ class EndReason(str, Enum):
     LOST = "lost"
 
 
+_STOPPED = (EndReason.STOPPED, EndReason.TERMINATED)
+
+
 class StopReason(str, Enum):
     """Why a stop of ours was ordered."""
 
@@ -139,6 +142,15 @@ class ProcessStatus(_Wire):
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON data, as for an XCom."""
         return self.model_dump(mode="json")
+
+    @property
+    def statename(self) -> str | None:
+        """Supervisord's statename, refined by what the host itself knows: supervisord notices an end later."""
+        if self.phase is Phase.BACKOFF:
+            return "BACKOFF"
+        if self.phase is Phase.ENDED and self.has_ended and self.state not in ("FATAL", "STOPPED"):
+            return "STOPPED" if self.record is not None and self.record.reason in _STOPPED else "EXITED"
+        return self.state
 
     @property
     def has_ended(self) -> bool:
