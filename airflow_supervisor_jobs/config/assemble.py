@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_supervisor_jobs.config.host import DEFAULT_ROOT
+from airflow_supervisor_jobs.config.host import DEFAULT_ROOT, UNNAMED
 from airflow_supervisor_jobs.config.library import Library
 from airflow_supervisor_jobs.config.names import nearest
 from airflow_supervisor_jobs.config.overrides import Override
@@ -74,7 +74,7 @@ def with_host(data: Mapping[str, Any], *, chosen: str | None) -> dict[str, Any]:
     """Return ``data`` with a host that has a name: its file's, or what it is reached by."""
     host = data.get("host") or {}
     name = chosen or host.get("hostname") or host.get("ssh_conn_id") or _LOCAL
-    return {**data, "host": {"name": name, **host}}
+    return {**data, "host": {"name": UNNAMED if is_template(str(name)) else name, **host}}
 
 
 def with_program_defaults(data: Mapping[str, Any]) -> dict[str, Any]:

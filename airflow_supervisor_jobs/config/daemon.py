@@ -81,8 +81,8 @@ class Supervisord(Model):
     childlogdir: Annotated[Plain | None, Owner.SUPERVISORD] = None
     """The folder for AUTO logging of programs that are not ours."""
 
-    user: Annotated[Plain | None, Owner.SUPERVISORD] = None
-    """Whom it becomes, if started as root."""
+    user: Annotated[Plain | None, Owner.REFUSED] = None
+    """Only left out: it runs as whom we log in as, who owns the root. A program's `user` is free."""
 
     directory: Annotated[Plain | None, Owner.SUPERVISORD] = None
     """Its working directory. Programs have their own."""
@@ -98,7 +98,7 @@ class Supervisord(Model):
     identifier: Annotated[Plain | None, Owner.SUPERVISORD] = None
     """What it calls itself."""
 
-    @field_validator("logfile", "pidfile", "nodaemon", "strip_ansi")
+    @field_validator("logfile", "pidfile", "nodaemon", "user", "strip_ansi")
     @classmethod
     def _ours(cls, value: Any) -> Any:
         if value is not None:

@@ -38,7 +38,7 @@ def _supervisord(host: Host) -> dict[str, Any]:
     options = host.supervisord
     names = (
         "logfile_maxbytes", "logfile_backups", "loglevel", "silent", "minfds", "minprocs", "nocleanup", "childlogdir",
-        "user", "directory", "identifier",
+        "directory", "identifier",
     )  # fmt: skip
     values = {name: getattr(options, name) for name in names}
     return {**values, "umask": _octal(options.umask), "environment": _environment(host, options)}

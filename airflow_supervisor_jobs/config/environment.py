@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
 
 from airflow_supervisor_jobs.config.base import Model
-from airflow_supervisor_jobs.config.values import Text
+from airflow_supervisor_jobs.config.values import Text, check_text
 from airflow_supervisor_jobs.exceptions import ConfigError
 
 _ENVIRONMENT_NAME = re.compile(r"[^=\0\s][^=\0\r\n]*")
@@ -36,6 +36,12 @@ class Secret(Model):
 
         :raises ConfigError: it is not where it should be.
         """
+        try:
+            return check_text(self._look_up(environ))
+        except ValueError as error:
+            raise ConfigError(f"the secret {error}") from error
+
+    def _look_up(self, environ: Mapping[str, str]) -> str:
         if self.env is not None:
             if self.env not in environ:
                 raise ConfigError(f"the environment variable {self.env}, which holds a secret, is not set. Set it here")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from airflow_supervisor_jobs.config.base import MisfitError, Model, Owner
 from airflow_supervisor_jobs.config.daemon import (
@@ -16,10 +17,13 @@ from airflow_supervisor_jobs.config.daemon import (
     UnixHttpServer,
 )
 from airflow_supervisor_jobs.config.names import Name
-from airflow_supervisor_jobs.config.values import Boolean, Duration, Strings, Text
+from airflow_supervisor_jobs.config.values import Boolean, Duration, Strings, Text, is_template
 
 #: The folder on a host that one supervisord serves, unless a host says otherwise.
 DEFAULT_ROOT = "~/.airflow-supervisor-jobs"
+
+#: What a host is called whose address is a template and that was given no name, until it is rendered.
+UNNAMED = "unnamed"
 
 _SSH_ONLY = (
     "port", "username", "key_file", "known_hosts", "host_key", "password_env", "passphrase_env", "use_agent",
@@ -36,7 +40,7 @@ class Host(Model):
     ssh_conn_id: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
     """The Airflow connection to reach it by. With neither this nor `hostname` it is the machine that asks."""
 
-    hostname: Annotated[Text | None, Field(min_length=1, pattern=r"^[^\s-]\S*$"), Owner.CLIENT] = None
+    hostname: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
     """Its name or address. With `ssh_conn_id` too, this one is connected to, by that connection."""
 
     port: Annotated[Annotated[int, Field(ge=1, le=65535)] | None, Owner.CLIENT] = None
@@ -112,6 +116,13 @@ class Host(Model):
     def is_local(self) -> bool:
         """Whether it is the machine that asks."""
         return self.ssh_conn_id is None and self.hostname is None
+
+    @field_validator("hostname")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value and not is_template(value) and not re.fullmatch(r"[^\s-]\S*", value):
+            raise ValueError(f"{value!r} is not a name or an address. It has no blanks, and no '-' first")
+        return value
 
     @model_validator(mode="after")
     def _reachable(self) -> Host:

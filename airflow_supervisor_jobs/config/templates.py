@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from airflow_supervisor_jobs.config.diagnose import diagnose
+from airflow_supervisor_jobs.config.host import UNNAMED
 from airflow_supervisor_jobs.config.job import Job
 from airflow_supervisor_jobs.config.values import is_template
 from airflow_supervisor_jobs.exceptions import ConfigError
@@ -36,7 +37,10 @@ def render_templates(job: Job, render: Render) -> Job:
     for name in _SECTIONS:
         for program in data[name].values():
             _render_in(program, PROGRAM_TEMPLATES, render)
-    _render_in(data["host"], HOST_TEMPLATES, render)
+    host = data["host"]
+    _render_in(host, HOST_TEMPLATES, render)
+    if host["name"] == UNNAMED:
+        host["name"] = host["hostname"] or host["ssh_conn_id"]
     try:
         return Job.model_validate(data)
     except ValidationError as error:
