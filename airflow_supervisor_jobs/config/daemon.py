@@ -141,7 +141,7 @@ class UnixHttpServer(Model):
 class InetHttpServer(Model):
     """The `[inet_http_server]` section: a TCP listener and supervisord's own page."""
 
-    port: Annotated[Text, BeforeValidator(lambda value: str(value)), Owner.SUPERVISORD]
+    port: Annotated[Text, BeforeValidator(str, json_schema_input_type=str | int), Owner.SUPERVISORD]
     """A port on the loopback: `9001` or `127.0.0.1:9001`. From elsewhere, `supervisor-jobs tunnel` leads to it."""
 
     username: Annotated[Plain, Field(pattern=r"^[^:]+$"), Owner.SUPERVISORD]

@@ -45,7 +45,7 @@ def _supervisord(host: Host) -> dict[str, Any]:
 
 
 def _environment(host: Host, options: Supervisord) -> str | None:
-    """Supervisord strips quotes of both kinds from a value's ends and knows no escape."""
+    """It is expanded twice, loses quotes of both kinds at a value's ends, and knows no escape."""
     for name, value in options.environment.items():
         if ('"' in value and "'" in value) or value != value.strip("'\""):
             raise ConfigError(
@@ -53,7 +53,7 @@ def _environment(host: Host, options: Supervisord) -> str | None:
                 host=host.name,
             )
     quoted = {name: f"'{value}'" if '"' in value else f'"{value}"' for name, value in options.environment.items()}
-    return ",".join(f"{name}={value}" for name, value in quoted.items()) or None
+    return escape(",".join(f"{name}={value}" for name, value in quoted.items())) or None
 
 
 def _inet(server: InetHttpServer, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -23,9 +23,9 @@ def _parse_span(value: Any) -> Any:
 
 
 #: A moment; without a zone it is in Airflow's default one.
-Moment = Annotated[datetime, BeforeValidator(_parse_date)]
+Moment = Annotated[datetime, BeforeValidator(_parse_date, json_schema_input_type=str)]
 #: A span of time, in seconds or as `2h`.
-Span = Annotated[timedelta, BeforeValidator(_parse_span)]
+Span = Annotated[timedelta, BeforeValidator(_parse_span, json_schema_input_type=float | str)]
 _Count = Annotated[int, Field(ge=0)]
 
 

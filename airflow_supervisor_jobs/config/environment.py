@@ -66,11 +66,13 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
+_Plain = Annotated[Text, BeforeValidator(_number_as_text, json_schema_input_type=str | int)]
+
 #: The name of an environment variable.
 EnvironmentName = Annotated[Text, AfterValidator(_check_environment_name)]
 #: The value of one: text (a whole number is taken as it is written), or where a secret is.
 EnvironmentValue = Annotated[
-    Annotated[Text, BeforeValidator(_number_as_text), Tag("Text")] | Annotated[Secret, Tag("Secret")],
+    Annotated[_Plain, Tag("Text")] | Annotated[Secret, Tag("Secret")],
     Discriminator(lambda value: "Secret" if isinstance(value, dict | Secret) else "Text"),
 ]
 #: Environment variables by name.

@@ -28,6 +28,12 @@ from airflow_supervisor_jobs.config.values import (
 _MEGABYTE = 1024 * 1024
 
 
+AutoRestart = Annotated[
+    Literal["unexpected"] | bool,
+    BeforeValidator(parse_autorestart, json_schema_input_type=Literal["unexpected"] | bool),
+]
+
+
 class IfSupervisordDies(Enum):
     """What happens to a program whose supervisord died."""
 
@@ -83,7 +89,7 @@ class ProcessOptions(Model):
     """Only false: a job is started by its DAG or by `up`, never by supervisord on its own, which would make a
     second copy after a crash of its own."""
 
-    autorestart: Annotated[Literal["unexpected"] | bool, BeforeValidator(parse_autorestart), Owner.RUNNER] = False
+    autorestart: Annotated[AutoRestart, Owner.RUNNER] = False
     """Whether a program that ended is restarted on its host: never, after a code that is not in `exitcodes` or a
     signal (`unexpected`), or always (true)."""
 
@@ -183,7 +189,7 @@ class ProcessOptions(Model):
             raise ValueError(f"{value!r} is relative, and to what is not known. Write an absolute path, or ~/PATH")
         return value
 
-    @field_validator("stdout_logfile", "stderr_logfile", mode="before")
+    @field_validator("stdout_logfile", "stderr_logfile", mode="before", json_schema_input_type=str | None)
     @classmethod
     def _log_file(cls, value: Any) -> Any:
         return parse_log_file(value)

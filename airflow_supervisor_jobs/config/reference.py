@@ -62,7 +62,7 @@ _WORDS = {
     "Duration": "duration", "WholeSeconds": "seconds", "ByteSize": "size", "Boolean": "true, false", "Text": "text",
     "Plain": "text", "str": "text", "Name": "name", "Strings": "list", "ExitCodes": "exit codes", "Octal": "octal",
     "SignalName": "signal", "Clock": "HH:MM[:SS]", "Command": "text or list", "Environment": "mapping",
-    "dict": "mapping", "int": "whole number", "float": "number", "Literal": "true, false, unexpected", "Path": "path",
+    "dict": "mapping", "int": "whole number", "float": "number", "AutoRestart": "true, false, unexpected",
     "Secret": "secret", "Moment": "date or time", "Span": "duration", "_Count": "whole number",
 }  # fmt: skip
 

@@ -191,27 +191,34 @@ def _octal_text(value: int | None) -> str | None:
 #: Text that a process can be given.
 Text = Annotated[str, AfterValidator(check_text)]
 #: Seconds, with or without a fraction.
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
 #: Seconds where supervisord knows whole ones only.
-WholeSeconds = Annotated[int, BeforeValidator(parse_duration), Field(ge=0)]
+WholeSeconds = Annotated[int, BeforeValidator(parse_duration, json_schema_input_type=int | str), Field(ge=0)]
 #: Bytes.
-ByteSize = Annotated[int, BeforeValidator(parse_byte_size), Field(ge=0)]
+ByteSize = Annotated[int, BeforeValidator(parse_byte_size, json_schema_input_type=int | str), Field(ge=0)]
 #: A signal's name without its SIG.
-SignalName = Annotated[str, BeforeValidator(parse_signal)]
+SignalName = Annotated[str, BeforeValidator(parse_signal, json_schema_input_type=str | int)]
 #: Permission bits; text is octal.
 Octal = Annotated[
     int,
-    BeforeValidator(parse_octal),
+    BeforeValidator(parse_octal, json_schema_input_type=int | str),
     Field(ge=0, le=0o7777),
     PlainSerializer(_octal_text, return_type=str, when_used="json"),
 ]
 #: True or false, also in supervisord's words.
-Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
+Boolean = Annotated[bool, BeforeValidator(parse_boolean, json_schema_input_type=bool | str)]
 #: Names, as a list or separated by commas.
-Strings = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
+Strings = Annotated[tuple[str, ...], BeforeValidator(parse_list, json_schema_input_type=list[str] | str)]
 #: Exit statuses, as a list, a number, or separated by commas.
-ExitCodes = Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], BeforeValidator(parse_list)]
+ExitCodes = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=255)], ...],
+    BeforeValidator(parse_list, json_schema_input_type=list[int] | int | str),
+]
 #: A time of day.
 Clock = Annotated[str, BeforeValidator(parse_clock)]
 #: A command line, or its words.
-Command = Annotated[str | tuple[str, ...], BeforeValidator(parse_command), AfterValidator(check_command)]
+Command = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(parse_command, json_schema_input_type=str | list[str | int]),
+    AfterValidator(check_command),
+]
