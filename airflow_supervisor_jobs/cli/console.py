@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +20,7 @@ from airflow_supervisor_jobs.exceptions import SupervisorJobsError
 
 _STYLES = {"RUNNING": "green", "STARTING": "yellow", "STOPPING": "yellow", "BACKOFF": "yellow", "EXITED": "dim"}
 _BAD = "red"
+_progress: Live | None = None
 
 
 def out() -> Console:
@@ -32,25 +35,25 @@ def err() -> Console:
 
 def print_json(data: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    print_plain(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def print_json_line(data: Any) -> None:
-    """Print one JSON document in one line, at once."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    """Print one JSON document in one line."""
+    print_plain(json.dumps(data, ensure_ascii=False))
 
 
 def print_plain(text: str) -> None:
-    """Print text as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """Print text as it is, at once."""
+    _end_progress()
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()
 
 
 def say(text: str, *, style: str | None = None) -> None:
     """Tell people something that is no result."""
-    err().print(Text(text, style=style or ""))
+    console = err() if _progress is None else _progress.console
+    console.print(Text(text, style=style or ""))
 
 
 def print_error(error: SupervisorJobsError, *, form: Format) -> None:
@@ -73,6 +76,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, for
         table.add_column(column.upper().replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_cell(column, row) for column in columns))
+    _end_progress()
     console = out()
     if not console.is_terminal:
         console.width = 10_000  # what goes into a file or a pipe is not wrapped
@@ -81,13 +85,26 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, for
 
 @contextmanager
 def progress(text: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal that something goes on; what is given changes the words."""
+    """Show on a terminal that something goes on, until there is a result; what is given changes the words."""
+    global _progress
     console = err()
     if not console.is_terminal:
         yield lambda _text: None
         return
-    with console.status(Text(text)) as status:
-        yield lambda words: status.update(Text(words))
+    spinner = Spinner("dots", Text(text))
+    # Standard output may lead elsewhere: it is not to be drawn into the display.
+    with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as _progress:
+        try:
+            yield lambda words: spinner.update(text=Text(words))
+        finally:
+            _progress = None
+
+
+def _end_progress() -> None:
+    global _progress
+    if _progress is not None:
+        _progress.stop()
+        _progress = None
 
 
 def _cell(column: str, row: Mapping[str, Any]) -> Text:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
-from airflow_supervisor_jobs.cli.console import out, print_error, print_json_line, print_rows, progress, say
+from airflow_supervisor_jobs.cli.console import (
+    out,
+    print_error,
+    print_json_line,
+    print_plain,
+    print_rows,
+    progress,
+    say,
+)
 from airflow_supervisor_jobs.cli.options import (
     ConfigDir,
     Exit,
@@ -158,8 +167,9 @@ async def _logs(job: Job, programs: Sequence[str], lines: int, *, form: Format) 
                 for stream in _STREAMS:
                     found += [line async for line in _read(pipe, job.name, process, stream, lines)]
     # Sorting is stable: what has no time stays with its neighbours of the same stream.
+    show = line_printer(prefix=len(processes) > 1, form=form)
     for line in sorted(found, key=lambda line: line.time or 0.0):
-        _print_line(line, prefix=len(processes) > 1, form=form)
+        show(line)
     if not found:
         say(f"{job.host.name}/{job.name}: no output is kept there")
     return Exit.OK
@@ -196,10 +206,11 @@ async def _follow(job: Job, programs: Sequence[str], lines: int, *, form: Format
     target = Target(job.name, programs=tuple(programs), start=lines or "end")
     async with pipe_to(job.host) as pipe:
         _answer, statuses = await ask_status(pipe, job)
+        show = line_printer(prefix=len(statuses) > 1, form=form)
         async with aclosing(watch(target, policy, pipes=pipes_from(pipe, job.host))) as observations:
             async for seen in observations:
                 if isinstance(seen, Output):
-                    _print_line(seen, prefix=len(statuses) > 1, form=form)
+                    show(seen)
                 elif isinstance(seen, Contact) and not seen.reachable:
                     say(f"{seen.error} Waiting for it to come back", style="yellow")
                 elif isinstance(seen, Concluded):
@@ -207,11 +218,19 @@ async def _follow(job: Job, programs: Sequence[str], lines: int, *, form: Format
     return Exit.OK
 
 
-def _print_line(line: Line, *, prefix: bool, form: Format) -> None:
-    if form is Format.JSON:
-        names = ("process", "stream", "generation", "position", "time", "text", "ours")
-        print_json_line({name: getattr(line, name) for name in names})
-        return
-    text = f"{line.process} | {line.text}" if prefix else line.text
-    style = "yellow" if line.ours else ("red" if line.stream == "stderr" else None)
-    out().print(text, style=style, markup=False, emoji=False)
+def line_printer(*, prefix: bool, form: Format) -> Callable[[Line], None]:
+    """Return what prints a line of a program, with its process before it where there are several."""
+    names = ("process", "stream", "generation", "position", "time", "text", "ours")
+    console = out()
+
+    def show(line: Line) -> None:
+        text = f"{line.process} | {line.text}" if prefix else line.text
+        if form is Format.JSON:
+            print_json_line({name: getattr(line, name) for name in names})
+        elif console.is_terminal:
+            style = "yellow" if line.ours else ("red" if line.stream == "stderr" else "")
+            console.print(Text(text, style=style))
+        else:
+            print_plain(text)
+
+    return show

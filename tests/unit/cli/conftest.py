@@ -90,7 +90,7 @@ class Gate:
         self.path.write_text(f"{text}\n")
 
 
-def read_until(stream: Any, wanted: str, *, seconds: float = 20) -> str:
+def read_until(stream: Any, wanted: str, *, seconds: float = 60) -> str:
     """Return what a command has printed up to and with ``wanted``."""
     seen = ""
     deadline = time.monotonic() + seconds

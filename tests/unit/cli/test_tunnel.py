@@ -58,5 +58,5 @@ def test_a_host_that_is_not_declared(commands: Commands) -> None:
 
 
 def test_a_place_where_no_socket_can_be(commands: Commands) -> None:
-    assert commands.run("tunnel", "here", "--socket", "/nowhere/at/all.sock") == 2
+    assert commands.run("tunnel", "here", "--socket", "/nowhere/at/all.sock") == 3
     assert "no socket can be made at /nowhere/at/all.sock" in commands.stderr

@@ -1,0 +1,43 @@
+"""On a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+
+from tests.unit.cli.conftest import COMMAND, Commands
+
+
+def run_on_terminal(*words: str) -> tuple[int, str, str]:
+    """Run a command whose standard error is a terminal; return its exit status and what came out on both ways."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=theirs, text=True) as command:
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65536):
+                shown += piece
+        except OSError:  # how a terminal says that nobody is left at its other side
+            pass
+        os.close(ours)
+        result = command.communicate(timeout=60)[0]
+    return command.returncode, result, shown.decode()
+
+
+def test_progress_is_shown_and_results_go_where_they_are_sent(commands: Commands) -> None:
+    status, result, shown = run_on_terminal("up", "first", "--wait", "-o", "json")
+
+    assert status == 0
+    assert json.loads(result)["verdict"] == "finished"
+    assert "first: connecting to here" in shown
+    assert "verdict" not in shown
+
+
+def test_an_error_ends_the_progress(commands: Commands) -> None:
+    status, result, shown = run_on_terminal("wait", "first")
+
+    assert (status, result) == (3, "")
+    assert "first: waiting for its end" in shown
+    assert "not installed on the host" in shown
