@@ -18,9 +18,16 @@ from demo.show import Run, result_table
 from demo.stage import FOLDER, TREE, Stage, left_over, open_stage
 
 JOBS = {
-    "local_ticker": Expected("success", "success", {"ticker": 0}, said=("[ticker] ",)),
-    "remote_pair": Expected("success", "success", {"left": 0, "right": 0}, said=("[left] ", "[right] ")),
-    "remote_failure": Expected("failed", "failed", {"failure": 3}, said=("exited with 3",)),
+    "local_ticker": Expected("success", "success", {"local_ticker": 0}, said=("[local_ticker] tick 10 of 10",)),
+    "remote_pair": Expected(
+        "success",
+        "success",
+        {"fetch": 0, "store": 0},
+        said=("[fetch] fetched part 5 of 5", "[store:stderr] no more parts"),
+    ),
+    "remote_failure": Expected(
+        "failed", "failed", {"remote_failure": 3}, said=("exited with 3", "the order book is corrupt")
+    ),
 }
 LONGEST_RUN = 170.0
 

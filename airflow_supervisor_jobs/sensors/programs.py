@@ -105,9 +105,9 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         context["ti"].xcom_push(key="return_value", value=records)
         if outcome is Outcome.SKIPPED:
             raise AirflowSkipException(judgement.message)
-        if judgement.verdict in _RETRIED:
-            raise AirflowException(judgement.message)
-        raise AirflowFailException(judgement.message)
+        words = "\n    ".join((judgement.message, *judgement.last_lines))
+        self.log.error("%s", words)
+        raise AirflowException(words) if judgement.verdict in _RETRIED else AirflowFailException(words)
 
     def _defer(self, pin: Pin, context: Context) -> NoReturn:
         trigger = SupervisorProgramsTrigger(pin=self._watching(pin, context).to_dict(), task=task_identity(context))

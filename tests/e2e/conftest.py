@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.fleet import HIDDEN, TOKEN, Fleet, processes_of
+from tests.e2e.fleet import HIDDEN, TOKEN, Fleet
 from tests.services.airflow import Airflow
-from tests.services.airflow_api import wait_until
+from tests.services.processes import end_processes_of
 
 HERE = Path(__file__).parent
 
@@ -32,21 +31,23 @@ def fleet() -> Iterator[Fleet]:
     }
     shutil.copytree(HERE / "dags", home / "dags")
     shutil.copytree(HERE / "configs", home / "configs")
-    with Airflow(home / "airflow", dags=home / "dags", environ=environ) as airflow:
-        fleet = Fleet(airflow, root)
-        jobs = sorted(path.stem for path in (home / "configs" / "job").glob("*.yaml"))
-        dags = ["broken__broken" if job == "broken" else job for job in jobs]
-        airflow.wait_for_dags(dags)
-        for dag in dags:
-            airflow.api.trigger(dag, run_id=fleet.run_id(dag))
-        yield fleet
-        # The orphan of the timed-out run is what its test is about.
-        _end_orphans(root)
+    try:
+        with Airflow(home / "airflow", dags=home / "dags", environ=environ) as airflow:
+            yield with_runs(Fleet(airflow, root), home / "configs" / "job")
+    finally:
+        # A watch that lives brings supervisord back: so Airflow ends first.
+        left = end_processes_of(home)
+    assert left == {}
     shutil.rmtree(home)
 
 
-def _end_orphans(root: Path) -> None:
-    supervisorctl = root / "bin" / "supervisorctl"
-    if (root / "supervisord.pid").exists():
-        subprocess.run([supervisorctl, "shutdown"], check=False, capture_output=True)
-    wait_until(lambda: processes_of(root), lambda left: not left, timeout=30)
+def with_runs(fleet: Fleet, jobs: Path) -> Fleet:
+    """Every job has a run; the one whose time is limited has a head start."""
+    names = {path.stem for path in jobs.glob("*.yaml")}
+    dags = ["broken__broken" if name == "broken" else name for name in sorted(names - {"times_out"})]
+    fleet.airflow.wait_for_dags(["times_out", *dags])
+    fleet.api.trigger("times_out", run_id=fleet.run_id("times_out"))
+    fleet.watching("times_out")
+    for dag in dags:
+        fleet.api.trigger(dag, run_id=fleet.run_id(dag))
+    return fleet

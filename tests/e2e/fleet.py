@@ -35,6 +35,10 @@ class Fleet:
     def watching(self, job: str, *, timeout: float = 240) -> int:
         """The job is being watched: the pid of its program."""
         self.api.wait_for_task(job, self.run_id(job), "watch_programs", {"deferred"}, timeout=timeout)
+        return self.started(job)
+
+    def started(self, job: str) -> int:
+        """The pid of the job's program, when it was started."""
         started = self.api.xcoms(job, self.run_id(job), "start_programs")["return_value"]
         return int(started[0]["pid"])
 
@@ -43,21 +47,6 @@ class Fleet:
 
     def watched(self, job: str) -> dict[str, Any]:
         return self.api.xcoms(job, self.run_id(job), "watch_programs")
-
-
-def processes_of(root: Path) -> dict[int, str]:
-    """Pid and command of everything whose command line names the root."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(root) in command:
-            found[int(entry.name)] = command
-    return found
 
 
 def is_alive(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from airflow.sdk import DAG, task
@@ -47,7 +48,7 @@ def test_setups_and_teardowns() -> None:
 
 def test_the_steps_follow_each_other() -> None:
     dag = SupervisorDAG(job=job())
-    for before, after in zip(STEPS, STEPS[1:], strict=False):
+    for before, after in pairwise(STEPS):
         assert after in getattr(dag, before).downstream_task_ids
 
 
