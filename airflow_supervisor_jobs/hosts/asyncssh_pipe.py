@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncssh
@@ -16,6 +17,7 @@ from airflow_supervisor_jobs.hosts.channel import Channel, Tail, agent_command
 from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, REFUSED_PATIENCE, TurnedAway, patiently
 from airflow_supervisor_jobs.hosts.hostkeys import trusted_host_keys
 from airflow_supervisor_jobs.hosts.identity import check_identity
+from airflow_supervisor_jobs.hosts.proxy import Proxy
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 
 _EXIT_WAIT = 5
@@ -40,23 +42,20 @@ class AsyncSSHPipe(StreamPipe):
 
     async def _dial(self) -> Channel:
         assert self.settings.ssh is not None  # noqa: S101 -- or it would be a local pipe
-        connections: list[asyncssh.SSHClientConnection] = []
-        try:
-            await _connect_all(self.settings.ssh, connections, host=self.host)
-            self.connection = connections[-1]
-            process = await self.connection.create_process(agent_command(self.python), encoding=None, request_pty=False)
-        except BaseException as error:
-            for connection in reversed(connections):
-                connection.abort()
-            if isinstance(error, (asyncssh.Error, OSError, asyncio.TimeoutError, ValueError)):
+        async with AsyncExitStack() as stack:
+            self.connection = await _connect(self.settings.ssh, stack, host=self.host)
+            try:
+                process = await self.connection.create_process(
+                    agent_command(self.python), encoding=None, request_pty=False
+                )
+            except (asyncssh.Error, OSError) as error:
                 raise explain(error, host=self.host) from error
-            raise
-        return _AsyncSSHChannel(connections, process)
+            return _AsyncSSHChannel(process, stack.pop_all())
 
 
-def explain(error: Exception, *, host: str) -> HostError:
-    """Return what an error of asyncssh's means to us."""
-    words = str(error) or type(error).__name__
+def explain(error: Exception, *, host: str, said: str = "") -> HostError:
+    """Return what an error of asyncssh's means to us; ``said`` is what a proxy command said."""
+    words = "; ".join(part for part in (str(error) or type(error).__name__, said) if part)
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return HostRefused(
             f"it shows another host key than the known one ({words}). "
@@ -71,29 +70,39 @@ def explain(error: Exception, *, host: str) -> HostError:
         return HostRefused(f"it lets us in and executes no command ({words}). Allow exec for this account.", host=host)
     if isinstance(error, ConnectionRefusedError):
         return TurnedAway(f"nobody listens there ({words}).", host=host, patience=REFUSED_PATIENCE)
-    if isinstance(error, (asyncssh.ConnectionLost, ConnectionResetError)):
+    if isinstance(error, (asyncssh.ConnectionLost, ConnectionResetError)) and "timeout" not in words:
         return TurnedAway(f"it dropped the connection ({words}).", host=host, patience=DROPPED_PATIENCE)
     if isinstance(error, ValueError):
         return HostRefused(f"its settings are not asyncssh's ({words}).", host=host)
     return HostUnreachable(f"it cannot be reached ({words}).", host=host)
 
 
-async def _connect_all(ssh: SSHSettings, connections: list[asyncssh.SSHClientConnection], *, host: str) -> None:
-    """Append connections to every jump host, and then to the host."""
-    if ssh.jump is not None:
-        await _connect_all(ssh.jump, connections, host=host)
+async def _connect(ssh: SSHSettings, stack: AsyncExitStack, *, host: str) -> asyncssh.SSHClientConnection:
+    """Return a connection; closing ``stack`` closes it, its proxy, and the connections to the jump hosts.
+
+    :raises HostError: as :func:`explain` says.
+    """
     check_identity(ssh, host=host)
-    options = asyncssh.SSHClientConnectionOptions(**_options(ssh, host=host))
-    if not (ssh.key_file or ssh.private_key or ssh.look_for_keys):
-        options.client_keys = []  # asyncssh cannot be told to ask the user's agent alone
-    connection = await asyncssh.connect(
-        ssh.hostname,
-        ssh.port,
-        tunnel=connections[-1] if connections else None,
-        config=None,
-        options=options,
-    )
-    connections.append(connection)
+    proxy = Proxy(ssh.proxy_command, host=host) if ssh.proxy_command else None
+    if proxy is not None:
+        stack.callback(proxy.close)
+    tunnel = await _connect(ssh.jump, stack, host=host) if ssh.jump else None
+    try:
+        options = asyncssh.SSHClientConnectionOptions(**_options(ssh, host=host))
+        if not (ssh.key_file or ssh.private_key or ssh.look_for_keys):
+            options.client_keys = []  # asyncssh cannot be told to ask the user's agent alone
+        connection = await asyncssh.connect(
+            ssh.hostname, ssh.port, tunnel=tunnel, sock=proxy.sock if proxy else None, config=None, options=options
+        )
+    except (asyncssh.Error, OSError, asyncio.TimeoutError, ValueError) as error:
+        raise explain(error, host=host, said=proxy.said if proxy else "") from error
+    stack.push_async_callback(_hang_up, connection)
+    return connection
+
+
+async def _hang_up(connection: asyncssh.SSHClientConnection) -> None:
+    connection.abort()
+    await connection.wait_closed()
 
 
 def _options(ssh: SSHSettings, *, host: str) -> dict[str, Any]:
@@ -114,8 +123,6 @@ def _options(ssh: SSHSettings, *, host: str) -> dict[str, Any]:
         "keepalive_interval": ssh.keepalive,
         "compression_algs": ["zlib@openssh.com", "none"] if ssh.compress else ["none"],
     }
-    if ssh.proxy_command is not None:
-        options["proxy_command"] = ssh.proxy_command
     for kind, names in ssh.disabled_algorithms:
         if kind in _KINDS:
             options[_KINDS[kind]] = "-" + ",".join(names)
@@ -141,11 +148,9 @@ def _as_os_error() -> Iterator[None]:
 
 
 class _AsyncSSHChannel(Channel):
-    def __init__(
-        self, connections: list[asyncssh.SSHClientConnection], process: asyncssh.SSHClientProcess[bytes]
-    ) -> None:
-        self._connections = connections
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes], stack: AsyncExitStack) -> None:
         self._process = process
+        self._stack = stack
         self._tail = Tail()
         self._stderr_reader = asyncio.create_task(self._keep_stderr())
 
@@ -163,11 +168,8 @@ class _AsyncSSHChannel(Channel):
     @override
     async def close(self) -> None:
         self._stderr_reader.cancel()
-        for connection in reversed(self._connections):
-            connection.abort()
         await asyncio.gather(self._stderr_reader, return_exceptions=True)
-        for connection in self._connections:
-            await connection.wait_closed()
+        await self._stack.aclose()
 
     @override
     async def exit_status(self) -> int | None:

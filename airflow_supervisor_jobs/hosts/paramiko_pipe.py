@@ -1,36 +1,28 @@
-"""The one door to paramiko: a pipe for workers and the command line."""
+"""A pipe over paramiko, for workers and the command line."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from io import StringIO
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
 
 import paramiko
 from typing_extensions import override
 
-from airflow_supervisor_jobs.exceptions import HostError, HostRefused, HostUnreachable
-from airflow_supervisor_jobs.hosts.address import SSH_PORT, HostSettings, SSHSettings
+from airflow_supervisor_jobs.hosts.address import HostSettings
 from airflow_supervisor_jobs.hosts.channel import Channel, Tail, agent_command
-from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, REFUSED_PATIENCE, TurnedAway, patiently
-from airflow_supervisor_jobs.hosts.hostkeys import key_types, trusted_host_keys
-from airflow_supervisor_jobs.hosts.identity import check_identity
+from airflow_supervisor_jobs.hosts.handshake import patiently
+from airflow_supervisor_jobs.hosts.paramiko_client import connect_client, explain
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 
-#: paramiko writes tracebacks of what we retry or explain; who wants them sets this logger's level.
-_LOG = "airflow_supervisor_jobs.paramiko"
-logging.getLogger(_LOG).setLevel(logging.CRITICAL)
 _PIECE = 65536
 _PIECES_AHEAD = 64
 _EXIT_WAIT = 5
+_SESSION_WAIT = 30
 
 
 class ParamikoPipe(StreamPipe):
@@ -52,162 +44,41 @@ class ParamikoPipe(StreamPipe):
         loop = asyncio.get_running_loop()
         dialling = loop.run_in_executor(None, self._dial_in_thread)
         try:
-            clients, session = await asyncio.shield(dialling)
+            session, stack = await asyncio.shield(dialling)
         except asyncio.CancelledError:
             dialling.add_done_callback(_hang_up)
             raise
-        return _ParamikoChannel(loop, clients, session)
+        return _ParamikoChannel(loop, session, stack)
 
-    def _dial_in_thread(self) -> tuple[list[paramiko.SSHClient], paramiko.Channel]:
-        clients: list[paramiko.SSHClient] = []
-        try:
-            if self._connect_client is not None:
-                clients.append(self._connect_client())
-            elif self.settings.ssh is not None:
-                _connect_all(self.settings.ssh, clients, host=self.host)
-            transport = clients[-1].get_transport()
-            assert transport is not None  # noqa: S101 -- connected just now
-            session = transport.open_session(timeout=30)
-            session.exec_command(agent_command(self.python))
-        except BaseException as error:
-            _close_all(clients)
-            if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+    def _dial_in_thread(self) -> tuple[paramiko.Channel, ExitStack]:
+        with ExitStack() as stack:
+            try:
+                return self._start(self._client(stack)), stack.pop_all()
+            except (paramiko.SSHException, OSError, EOFError) as error:
                 raise explain(error, host=self.host) from error
-            raise
-        return clients, session
 
+    def _client(self, stack: ExitStack) -> paramiko.SSHClient:
+        if self._connect_client is not None:
+            client = self._connect_client()
+            stack.callback(client.close)
+            return client
+        assert self.settings.ssh is not None  # noqa: S101 -- or it would be a local pipe
+        return connect_client(self.settings.ssh, stack, host=self.host)
 
-def explain(error: Exception, *, host: str) -> HostError:
-    """Return what an error of paramiko's means to us."""
-    words = str(error) or type(error).__name__
-    if isinstance(error, paramiko.BadHostKeyException):
-        return HostRefused(
-            f"it shows another host key than the known one ({error.key.get_name()} {error.key.fingerprint}). "
-            "If the host was really replaced, correct `host_key` or known_hosts; if not, somebody is in between.",
-            host=host,
-        )
-    if isinstance(error, paramiko.AuthenticationException) and not _lost_in_login(words):
-        return HostRefused(f"it does not accept our login ({words}). Check user, key and password.", host=host)
-    if isinstance(error, (paramiko.ssh_exception.IncompatiblePeer, paramiko.PasswordRequiredException)):
-        return HostRefused(f"{words}. Check the key's passphrase and the algorithms.", host=host)
-    if "No authentication methods" in words:
-        return HostRefused("there is no key, agent or password to log in with. Name one in its settings.", host=host)
-    if isinstance(error, paramiko.ChannelException) or "Channel closed" in words:
-        return HostRefused(f"it lets us in and executes no command ({words}). Allow exec for this account.", host=host)
-    if isinstance(error, (ConnectionRefusedError, paramiko.ssh_exception.NoValidConnectionsError)):
-        return TurnedAway(f"nobody listens there ({words}).", host=host, patience=REFUSED_PATIENCE)
-    if isinstance(error, (ConnectionResetError, EOFError)) or "protocol banner" in words:
-        return TurnedAway(f"it dropped the connection ({words}).", host=host, patience=DROPPED_PATIENCE)
-    return HostUnreachable(f"it cannot be reached ({words}).", host=host)
-
-
-def _connect_all(ssh: SSHSettings, clients: list[paramiko.SSHClient], *, host: str) -> None:
-    """Append connected clients of every jump host, and then of the host."""
-    sock: Any = None
-    if ssh.jump is not None:
-        _connect_all(ssh.jump, clients, host=host)
-        transport = clients[-1].get_transport()
+    def _start(self, client: paramiko.SSHClient) -> paramiko.Channel:
+        transport = client.get_transport()
         assert transport is not None  # noqa: S101 -- connected just now
-        sock = transport.open_channel(
-            "direct-tcpip", (ssh.hostname, ssh.port), ("127.0.0.1", 0), timeout=ssh.conn_timeout
-        )
-    elif ssh.proxy_command is not None:
-        sock = paramiko.ProxyCommand(ssh.proxy_command)
-    check_identity(ssh, host=host)
-    client = paramiko.SSHClient()
-    clients.append(client)
-    client.set_log_channel(_LOG)
-    disabled = {kind: list(names) for kind, names in ssh.disabled_algorithms}
-    _trust(client, ssh, disabled, host=host)
-    client.connect(
-        ssh.hostname,
-        port=ssh.port,
-        username=ssh.username,
-        password=ssh.password,
-        pkey=_private_key(ssh),
-        key_filename=str(Path(ssh.key_file).expanduser()) if ssh.key_file else None,
-        passphrase=ssh.passphrase,
-        allow_agent=ssh.use_agent,
-        look_for_keys=ssh.look_for_keys and not (ssh.key_file or ssh.private_key),
-        compress=ssh.compress,
-        timeout=ssh.conn_timeout,
-        banner_timeout=ssh.banner_timeout,
-        auth_timeout=ssh.auth_timeout,
-        sock=sock,
-        disabled_algorithms=disabled,
-        transport_factory=_transport_factory(ssh),
-    )
-    connected = client.get_transport()
-    assert connected is not None  # noqa: S101 -- connect() returned
-    connected.set_keepalive(ssh.keepalive)
-
-
-def _transport_factory(ssh: SSHSettings) -> Callable[..., paramiko.Transport]:
-    def build(sock: Any, **options: Any) -> paramiko.Transport:
-        transport = paramiko.Transport(sock, **options)
-        if ssh.ciphers:
-            transport.get_security_options().ciphers = ssh.ciphers
-        return transport
-
-    return build
-
-
-def _trust(client: paramiko.SSHClient, ssh: SSHSettings, disabled: dict[str, list[str]], *, host: str) -> None:
-    """Let the client accept the trusted keys alone, and ask the host for those."""
-    trusted = trusted_host_keys(ssh, host=host)
-    if trusted is None:
-        client.set_missing_host_key_policy(_AcceptAny())
-        return
-    name = ssh.hostname if ssh.port == SSH_PORT else f"[{ssh.hostname}]:{ssh.port}"
-    for kind, data in (key.split() for key in trusted):
-        try:
-            key = paramiko.PKey.from_type_string(kind, base64.b64decode(data))
-        except (paramiko.SSHException, ValueError):
-            continue  # a type that paramiko does not speak: another one may do
-        client.get_host_keys().add(name, kind, key)
-    ours = key_types(trusted)
-    if not client.get_host_keys().keys():
-        raise HostRefused(f"paramiko knows none of the host key types {sorted(ours)}. Pin another key.", host=host)
-    offered = paramiko.Transport._preferred_keys  # type: ignore[attr-defined]
-    unwanted = [
-        name
-        for name in offered
-        if name.replace("rsa-sha2-512", "ssh-rsa").replace("rsa-sha2-256", "ssh-rsa") not in ours
-    ]
-    disabled["keys"] = [*disabled.get("keys", ()), *unwanted]
-
-
-def _private_key(ssh: SSHSettings) -> paramiko.PKey | None:
-    """Return the key, trying each kind: paramiko does not tell by itself."""
-    if ssh.private_key is None:
-        return None
-    errors: list[Exception] = []
-    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
-        try:
-            return kind.from_private_key(StringIO(ssh.private_key), password=ssh.passphrase)
-        except (paramiko.SSHException, ValueError, IndexError) as error:  # noqa: PERF203
-            errors.append(error)
-    raise paramiko.PasswordRequiredException(f"the private key cannot be read ({errors[-1]})")
-
-
-def _lost_in_login(words: str) -> bool:
-    """Tell paramiko's "Authentication failed" of a connection that broke from that of a wrong key."""
-    return "transport shut down" in words or "timeout" in words.lower()
-
-
-class _AcceptAny(paramiko.MissingHostKeyPolicy):
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        """Accept it: the settings say so."""
+        session = transport.open_session(timeout=_SESSION_WAIT)
+        session.exec_command(agent_command(self.python))
+        return session
 
 
 class _ParamikoChannel(Channel):
     """Two threads read and one writes, so that the event loop never waits for paramiko."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, clients: list[paramiko.SSHClient], session: paramiko.Channel
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, session: paramiko.Channel, stack: ExitStack) -> None:
         self._loop = loop
-        self._clients = clients
+        self._stack = stack
         self._session = session
         self._tail = Tail()
         self._arrived = asyncio.Event()
@@ -259,7 +130,7 @@ class _ParamikoChannel(Channel):
 
     def _close_in_thread(self) -> None:
         self._session.close()
-        _close_all(self._clients)
+        self._stack.close()
         self._room.release()
 
     def _pump_stdout(self) -> None:
@@ -289,15 +160,6 @@ class _ParamikoChannel(Channel):
         self._arrived.set()
 
 
-def _close_all(clients: list[paramiko.SSHClient]) -> None:
-    for client in reversed(clients):
-        transport = client.get_transport()
-        client.close()
-        proxy = getattr(transport, "sock", None)
-        if isinstance(proxy, paramiko.ProxyCommand):
-            proxy.process.wait()
-
-
-def _hang_up(dialling: asyncio.Future[tuple[list[paramiko.SSHClient], paramiko.Channel]]) -> None:
+def _hang_up(dialling: asyncio.Future[tuple[paramiko.Channel, ExitStack]]) -> None:
     if not dialling.cancelled() and dialling.exception() is None:
-        threading.Thread(target=_close_all, args=(dialling.result()[0],), daemon=True).start()
+        threading.Thread(target=dialling.result()[1].close, daemon=True).start()

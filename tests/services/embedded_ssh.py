@@ -114,10 +114,16 @@ class EmbeddedSSH(SSHAccount):
             env={**self.environment(), "BASH_ENV": str(self.home / ".bashrc")},
             start_new_session=True,
         )
-        feeding = asyncio.ensure_future(_pump(process.stdin, child.stdin))
-        await asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+        output = asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+        pumps = {output, asyncio.ensure_future(_pump(process.stdin, child.stdin))}
+        hung_up = asyncio.ensure_future(process.wait_closed())
+        await asyncio.wait({output, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        for pump in (*pumps, hung_up):
+            pump.cancel()
+        await asyncio.gather(*pumps, hung_up, return_exceptions=True)
+        for fd in (0, 1, 2):  # as when a real sshd hangs up: end of file, and a SIGPIPE if it goes on
+            child._transport.get_pipe_transport(fd).close()  # type: ignore[attr-defined]
         status = await child.wait()
-        feeding.cancel()
         with contextlib.suppress(asyncssh.Error, OSError):
             process.exit(status)
 

@@ -1,0 +1,262 @@
+"""What hosts reached by SSH put in our way, and what is said about it: the same by both libraries."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from airflow_supervisor_jobs.config import Host
+from airflow_supervisor_jobs.exceptions import HostRefused, HostUnreachable
+from airflow_supervisor_jobs.hosts.connect import SSHLibrary, open_pipe
+from airflow_supervisor_jobs.hosts.connections import load_connection
+from airflow_supervisor_jobs.hosts.settings import resolve
+from airflow_supervisor_jobs.hosts.stream import StreamPipe
+from tests.services.embedded_ssh import EmbeddedSSH
+from tests.services.ssh import LOOPBACK, SSHAccount, free_port
+from tests.services.sshd import OpenSSH
+
+Server = OpenSSH | EmbeddedSSH
+pytestmark = pytest.mark.timeout(60)
+needs_openssh = pytest.mark.openssh
+
+
+@pytest.fixture(params=list(SSHLibrary), ids=lambda library: library.value)
+def library(request: pytest.FixtureRequest) -> SSHLibrary:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=[pytest.param("openssh", marks=needs_openssh), "embedded_ssh"])
+def server(request: pytest.FixtureRequest) -> Server:
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+def pipe_to(server: SSHAccount, library: SSHLibrary, root: Path, **more: Any) -> StreamPipe:
+    host = Host.model_validate(server.host(name="far", root=str(root), **more))
+    return open_pipe(resolve(host, user_config=None), library=library)
+
+
+async def refusal(pipe: StreamPipe) -> str:
+    with pytest.raises(HostRefused) as refused:
+        async with pipe:
+            pass
+    assert refused.value.host == "far"
+    return refused.value.message
+
+
+async def works(pipe: StreamPipe) -> dict[str, Any]:
+    async with pipe:
+        return await pipe.request("ping")
+
+
+async def test_a_noisy_login_is_no_obstacle(server: Server, library: SSHLibrary, root: Path) -> None:
+    (server.home / ".bashrc").write_text("echo Welcome to the machine; echo beware >&2; printf 'no newline'\n")
+    assert await works(pipe_to(server, library, root))
+
+
+async def test_endless_noise_is_refused(server: Server, library: SSHLibrary, root: Path) -> None:
+    (server.home / ".bashrc").write_text("yes I never stop\n")
+    assert "login scripts" in await refusal(pipe_to(server, library, root))
+
+
+async def test_a_login_script_that_exits_is_quoted(server: Server, library: SSHLibrary, root: Path) -> None:
+    (server.home / ".bashrc").write_text("echo This account is not available; exit 1\n")
+    assert "This account is not available" in await refusal(pipe_to(server, library, root))
+
+
+async def test_a_missing_python_is_named_with_the_cure(server: Server, library: SSHLibrary, root: Path) -> None:
+    said = await refusal(pipe_to(server, library, root, python="python9"))
+    assert "python9: command not found" in said
+    assert "set the host's `python`" in said
+
+
+async def test_a_program_that_is_no_python_is_refused(server: Server, library: SSHLibrary, root: Path) -> None:
+    assert "must be Python 3.6" in await refusal(pipe_to(server, library, root, python="/bin/ls"))
+
+
+async def test_a_home_in_the_python_is_the_hosts(server: Server, library: SSHLibrary, root: Path) -> None:
+    (server.home / "my python").symlink_to(sys.executable)
+    assert await works(pipe_to(server, library, root, python="~/my python"))
+
+
+async def test_a_root_that_cannot_be_made_is_refused_with_the_reason(
+    server: Server, library: SSHLibrary, short_folder: Path
+) -> None:
+    (short_folder / "file").touch()
+    said = await refusal(pipe_to(server, library, short_folder / "file" / "root"))
+    assert "Not a directory" in said
+
+
+async def test_another_host_key_is_refused(server: Server, library: SSHLibrary, root: Path) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    said = await refusal(pipe_to(server, library, root, host_key=other))
+    assert "another host key" in said or "not trusted" in said
+
+
+async def test_an_unknown_host_key_is_refused_before_the_host_is_touched(
+    short_folder: Path, library: SSHLibrary, root: Path
+) -> None:
+    server = SSHAccount(short_folder / "nobody")
+    server.write_keys()
+    server.port = free_port()
+    server.known_hosts.touch()
+    assert "no host key" in await refusal(pipe_to(server, library, root))
+
+
+async def test_a_wrong_key_is_refused_at_once(server: Server, library: SSHLibrary, root: Path) -> None:
+    server.key_file.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+    assert "does not accept our login" in await refusal(pipe_to(server, library, root, use_agent=False))
+
+
+@pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256"])
+async def test_other_kinds_of_keys_with_a_passphrase(
+    server: Server, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    key = asyncssh.generate_private_key(kind)
+    server.authorized_keys.write_bytes(key.export_public_key())
+    if isinstance(server, EmbeddedSSH):
+        server.stop()
+        server.start()
+    server.key_file.write_bytes(key.export_private_key(passphrase="open sesame"))
+    monkeypatch.setenv("THE_PASSPHRASE", "open sesame")
+    assert await works(pipe_to(server, library, root, passphrase_env="THE_PASSPHRASE"))
+    monkeypatch.setenv("THE_PASSPHRASE", "wrong")
+    assert "passphrase is wrong" in await refusal(pipe_to(server, library, root, passphrase_env="THE_PASSPHRASE"))
+
+
+async def test_a_password_by_reference(
+    short_folder: Path, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_PASSWORD", "hunter2")
+    with EmbeddedSSH(short_folder / "e", password="hunter2") as server:
+        server.key_file.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+        host = Host.model_validate(
+            server.host(name="far", root=str(root), key_file=None, use_agent=False, password_env="THE_PASSWORD")
+        )
+        settings = resolve(host, user_config=None)
+        assert "hunter2" not in repr(settings)
+        assert await works(open_pipe(settings, library=library))
+
+
+async def test_a_connection_of_airflows_leads_there_too(
+    server: Server, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_FAR", server.connection(private_key=server.key_file.read_text(), key_file=None))
+    host = Host(name="far", ssh_conn_id="far", root=str(root))
+    assert await works(open_pipe(resolve(host, load_connection("far"), user_config=None), library=library))
+
+
+async def test_nobody_listening_is_unreachable(
+    short_folder: Path, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_supervisor_jobs.hosts.paramiko_client.REFUSED_PATIENCE", 0.5)
+    monkeypatch.setattr("airflow_supervisor_jobs.hosts.asyncssh_pipe.REFUSED_PATIENCE", 0.5)
+    server = SSHAccount(short_folder / "nobody")
+    server.write_keys()
+    server.port = free_port()
+    server.write_known_hosts()
+    with pytest.raises(HostUnreachable, match="nobody listens"):
+        await pipe_to(server, library, root).open()
+
+
+async def test_one_that_is_silent_from_the_start_is_unreachable(
+    short_folder: Path, library: SSHLibrary, root: Path
+) -> None:
+    silent = socket.create_server((LOOPBACK, 0))  # the kernel lets us connect, and nobody ever accepts
+    server = SSHAccount(short_folder / "nobody")
+    server.write_keys()
+    server.port = silent.getsockname()[1]
+    server.write_known_hosts()
+    settings = resolve(Host.model_validate(server.host(name="far", root=str(root))), user_config=None)
+    assert settings.ssh is not None
+    hasty = replace(settings.ssh, conn_timeout=0.2, banner_timeout=0.2, auth_timeout=0.2)
+    with pytest.raises(HostUnreachable):
+        await asyncio.wait_for(open_pipe(replace(settings, ssh=hasty), library=library).open(), 30)
+    silent.close()
+
+
+@needs_openssh
+@pytest.mark.parametrize(
+    ("options", "key_options"),
+    [
+        ({"DisableForwarding": "yes"}, ""),
+        ({"AllowTcpForwarding": "no", "AllowStreamLocalForwarding": "no"}, ""),
+        ({}, "restrict"),
+    ],
+    ids=["DisableForwarding", "no-forwarding", "restrict"],
+)
+async def test_hosts_that_forward_nothing_are_hosts_too(
+    short_folder: Path, library: SSHLibrary, root: Path, options: dict[str, str], key_options: str
+) -> None:
+    with OpenSSH(short_folder / "s", options=options, key_options=key_options) as server:
+        assert await works(pipe_to(server, library, root))
+
+
+@needs_openssh
+async def test_a_forced_command_is_refused_and_quoted(short_folder: Path, library: SSHLibrary, root: Path) -> None:
+    with OpenSSH(short_folder / "s", key_options='command="echo only this; exit 5"') as server:
+        assert "only this" in await refusal(pipe_to(server, library, root))
+
+
+@needs_openssh
+async def test_all_get_in_where_sshd_drops_some_at_first(short_folder: Path, library: SSHLibrary, root: Path) -> None:
+    with OpenSSH(short_folder / "s", options={"MaxStartups": "2:90:3"}) as server:
+        answers = await asyncio.gather(*(works(pipe_to(server, library, root)) for _ in range(12)))
+        assert len(answers) == 12
+        assert "MaxStartups" in server.log.read_text()
+
+
+@pytest.mark.parametrize("how", ["proxy_jump", "proxy_command"])
+async def test_through_another_host(
+    short_folder: Path, library: SSHLibrary, root: Path, embedded_ssh: EmbeddedSSH, how: str
+) -> None:
+    with EmbeddedSSH(short_folder / "jump") as jump:
+        known = jump.known_hosts.read_text() + embedded_ssh.known_hosts.read_text()
+        embedded_ssh.known_hosts.write_text(known)
+        jump.authorized_keys.write_bytes(embedded_ssh.authorized_keys.read_bytes())
+        jump.stop()
+        jump.start()
+        through = {
+            "proxy_jump": f"{jump.username}@{jump.hostname}:{jump.port}",
+            "proxy_command": f"{sys.executable} -S {write_netcat(short_folder)} %h %p",
+        }
+        assert await works(pipe_to(embedded_ssh, library, root, **{how: through[how]}))
+        assert jump.logins == (1 if how == "proxy_jump" else 0)
+
+
+async def test_compression_ciphers_and_disabled_algorithms_reach_the_library(
+    server: Server, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disabled = {"macs": ["hmac-sha1"], "kex": ["diffie-hellman-group14-sha1"], "pubkeys": ["ssh-rsa"]}
+    extra = {"ciphers": ["aes256-ctr"], "compress": False, "disabled_algorithms": disabled}
+    monkeypatch.setenv("AIRFLOW_CONN_FAR", server.connection(**extra))
+    host = Host(name="far", ssh_conn_id="far", root=str(root))
+    assert await works(open_pipe(resolve(host, load_connection("far"), user_config=None), library=library))
+    none_left = {"macs": ["hmac-sha2-256", "hmac-sha2-512", "hmac-sha1", "hmac-md5"]}
+    none_left["macs"] += ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"]
+    none_left["macs"] += ["hmac-sha1-96", "hmac-md5-96", "hmac-sha1-etm@openssh.com"]
+    if library is SSHLibrary.PARAMIKO:
+        monkeypatch.setenv("AIRFLOW_CONN_FAR", server.connection(ciphers=["aes256-ctr"], disabled_algorithms=none_left))
+        far = open_pipe(resolve(host, load_connection("far"), user_config=None), library=library)
+        assert "algorithms" in await refusal(far)
+
+
+def write_netcat(folder: Path) -> Path:
+    """Write a program that joins its standard streams with a TCP port."""
+    program = folder / "netcat.py"
+    program.write_text(
+        "import os, socket, sys, threading\n"
+        "link = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+        "def back():\n"
+        "    while data := link.recv(65536): os.write(1, data)\n"
+        "    os._exit(0)\n"
+        "threading.Thread(target=back, daemon=True).start()\n"
+        "while data := os.read(0, 65536): link.sendall(data)\n"
+    )
+    return program
