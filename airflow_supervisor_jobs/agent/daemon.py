@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 PASSED_ON = ("HOME", "USER", "LOGNAME", "PATH", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
 START_PATIENCE = 20.0
 RPC_PATIENCE = 10.0
+# supervisord closes so many descriptors in each child that it forks, and loses a signal that comes meanwhile.
+MIN_FDS = 64
 MAX_FDS = 65536
 RUNNING = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 # Faults of supervisor.xmlrpc.Faults
-BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING, CANT_REREAD = 10, 60, 70, 90, 91, 92
+BAD_NAME, SPAWN_ERROR, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 50, 60, 70, 90, 91
 
 
 class UnixTransport(xmlrpc.client.Transport):
@@ -177,7 +179,7 @@ class Daemon:
         The caller holds the root's lock.
         """
         self.root.check()
-        pid = self.pid()
+        pid = self.living()
         if pid:
             return pid, False
         if self.attached():
@@ -193,22 +195,37 @@ class Daemon:
             status = subprocess.call(
                 [*command, "-c", self.root.conf],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=environment(), cwd=os.path.expanduser("~"), start_new_session=True,
+                env=environment(), cwd=os.path.expanduser("~"), start_new_session=True, preexec_fn=allow_many_fds,
             )  # fmt: skip
             output.seek(0)
             said = output.read().decode("utf-8", "replace").strip()
         return self.wait_for_answer(status, said), True
+
+    def living(self) -> "int | None":
+        """Return the pid of a supervisord that answers, None where there is none; one that is ending is waited for."""
+        deadline = time.monotonic() + START_PATIENCE
+        while True:
+            pid = self.pid()
+            if not pid or self.answers():
+                return pid
+            if time.monotonic() > deadline:
+                raise Refusal("supervisord", "supervisord (pid %d) lives and does not answer" % pid)
+            time.sleep(0.01)
+
+    def answers(self) -> bool:
+        """Tell whether supervisord answers, and is not about to end."""
+        try:
+            return self.rpc().supervisor.getState()["statename"] == "RUNNING"  # type: ignore[no-any-return]
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException):
+            return False
 
     def wait_for_answer(self, status: int, said: str) -> int:
         """Return the pid once the new supervisord answers, which it does after about 0.1 s."""
         deadline = time.monotonic() + START_PATIENCE
         while True:
             pid = self.own_pid()
-            try:
-                if pid and self.rpc().supervisor.getState()["statename"] == "RUNNING":
-                    return pid
-            except (OSError, xmlrpc.client.Error, http.client.HTTPException):
-                pass
+            if pid and self.answers():
+                return pid
             if status != 0 or time.monotonic() > deadline:
                 raise Refusal(
                     "supervisord", "supervisord could not be started: %s" % (said[-2000:] or "see supervisord.log")
@@ -239,13 +256,11 @@ class Daemon:
     def write_conf(self) -> None:
         """Write supervisord.conf: what we need, over what the host file says, over our defaults."""
         parser = configparser.RawConfigParser()
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        fds = MAX_FDS if hard == resource.RLIM_INFINITY else min(hard, MAX_FDS)
         parser.read_dict({
             "unix_http_server": {"chmod": "0600"},
             "supervisord": {
                 "logfile": "%(here)s/supervisord.log", "logfile_maxbytes": "10MB", "logfile_backups": "3",
-                "childlogdir": "%(here)s", "umask": "077", "minfds": str(fds),
+                "childlogdir": "%(here)s", "umask": "077", "minfds": str(MIN_FDS),
             },
             "supervisorctl": {},
         })  # fmt: skip
@@ -366,6 +381,13 @@ def put(path: str, text: str) -> None:
     from .runner import sync_folder
 
     sync_folder(os.path.dirname(path))
+
+
+def allow_many_fds() -> None:
+    """Let supervisord have four descriptors for each of a thousand programs; the runner gives the programs less."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    soft = MAX_FDS if hard == resource.RLIM_INFINITY else min(hard, MAX_FDS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def environment() -> "dict[str, str]":

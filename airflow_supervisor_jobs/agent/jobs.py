@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import resource
 import time
 
 from .daemon import RUNNING, Daemon
@@ -94,7 +95,8 @@ class Jobs:
         for process in spec["processes"]:
             place = self.root.place(spec["job"], process["process"])
             os.makedirs(place.exits, mode=0o700, exist_ok=True)
-            written = dict(process, environment=None, hash=spec["hash"])
+            soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            written = dict(process, environment=None, hash=spec["hash"], max_fds=soft_limit)
             for stream in STREAMS:
                 path = log_path(place.folder, process, stream)
                 if path:
@@ -214,10 +216,12 @@ class Jobs:
         """Return the status of what runs without a runner, as supervisord alone knows it."""
         if info and info["start"]:
             running = info["statename"] in RUNNING
+            # Of a signal supervisord says -1, and not which it was.
+            code = None if running or info["exitstatus"] < 0 else info["exitstatus"]
             status.update(
                 phase=info["statename"].lower() if running else "ended", pid=info["pid"] or None,
                 started_at=info["start"], ended_at=None if running else info["stop"],
-                exit_code=None if running else info["exitstatus"],
+                exit_code=code,
             )  # fmt: skip
         return status
 

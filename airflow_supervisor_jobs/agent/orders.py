@@ -5,7 +5,7 @@ import os
 import time
 import xmlrpc.client
 
-from .daemon import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, RUNNING
+from .daemon import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, RUNNING, SPAWN_ERROR
 from .jobs import Jobs, full_name
 from .root import check_name
 from .runner import end_all, is_same, leftovers, read_json, send, write_json
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 START_PATIENCE = 60.0
 STOP_MARGIN = 20.0
 STEP = 0.005
+ASK_AGAIN = 0.5
 SIGTERM = 15
 
 
@@ -137,6 +138,9 @@ class Orders:
                 self.daemon.rpc().supervisor.startProcess(full_name(spec), False)
                 return
             except xmlrpc.client.Fault as fault:
+                if fault.faultCode == SPAWN_ERROR:
+                    # Also said of a process that has ended badly by the time of the answer; its records know more.
+                    return
                 if fault.faultCode == ALREADY_STARTED and spec["kind"] != "program":
                     return
                 if fault.faultCode != ALREADY_STARTED or time.monotonic() > deadline:
@@ -251,8 +255,13 @@ class Orders:
             while time.monotonic() < deadline and self.jobs.alive(dict(record, spec={"processes": [spec]})):
                 time.sleep(STEP)
             return [], []
+        ask = time.monotonic() + ASK_AGAIN
         while not place.is_free():
             run = read_json(place.run) or {}
+            if time.monotonic() > ask:
+                # A signal that supervisord sends between its fork and its exec of a runner is lost.
+                ask = time.monotonic() + ASK_AGAIN
+                self.ask_runner(place)
             if not is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")):
                 return place.end_leftovers()
             if time.monotonic() > deadline:

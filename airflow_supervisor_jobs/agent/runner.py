@@ -760,7 +760,10 @@ class Runner:
         os.close(go[0])
         os.close(failure[1])
         self.write_run("running", {"pid": self.pid, "ticks": ticks_of(self.pid)})
-        os.write(go[1], b"!")
+        try:
+            os.write(go[1], b"!")
+        except BrokenPipeError:
+            pass  # it has failed already, and says why
         os.close(go[1])
         with os.fdopen(failure[0], "rb") as file:
             words = file.read().decode("utf-8", "replace")
@@ -782,6 +785,7 @@ class Runner:
     ) -> None:
         """In the child: become the user's command, or tell why not and end."""
         parent = os.getppid()
+        environment = {}  # type: dict[str, str]
         try:
             signal.set_wakeup_fd(-1)
             for number in range(1, 32):
@@ -895,6 +899,7 @@ class Runner:
                 send(pid, stopsignal)
                 send(pid, signal.SIGCONT)
             self.deadline = time.monotonic() + self.spec["stopwaitsecs"]
+            self.write_run("stopping", {"pid": self.pid, "ticks": ticks_of(self.pid)})
         elif number not in (signal.SIGCHLD, signal.SIGTERM) and self.status is None:
             send(self.pid, number)
 
@@ -1012,6 +1017,10 @@ def resolve_user(user: "str | None") -> "tuple[int, int, str, str] | None":
 
 def enter(spec: "dict[str, Any]", place: Place, identity: "tuple[int, int, str, str] | None") -> "dict[str, str]":
     """Take on umask, user and directory of a process, and return its environment."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spec["max_fds"], hard))
     environment = dict(os.environ)
     values = (read_json(os.path.join(place.job_folder, "env")) or {}).get(place.process, {})
     os.umask(0o022 if spec["umask"] is None else spec["umask"])
@@ -1062,7 +1071,7 @@ def main(argv: "list[str]") -> int:
 
         with open(os.path.join(place.folder, "runner.log"), "a") as file:
             traceback.print_exc(file=file)
-        raise
+        return 125
 
 
 def run() -> None:

@@ -1,0 +1,60 @@
+"""A stop leaves nothing of the tree, whatever shape it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programs.ledger import Ledger
+from tests.services.host import Host
+
+SHAPES = {
+    "plain": [],
+    "fork": ["--fork"],
+    "double fork": ["--double-fork"],
+    "session of its own": ["--setsid"],
+    "TERM ignored": ["--ignore-term"],
+    "TERM ignored by children": ["--ignore-term", "--double-fork", "--children", "5"],
+    "stopped": ["--stop-self"],
+    "stopped children that ignore TERM": ["--stop-self", "--ignore-term", "--children", "3"],
+    "descriptors closed": ["--close-fds", "--double-fork"],
+    "environment cleared": ["--clear-env", "--setsid"],
+    "everything": ["--double-fork", "--setsid", "--close-fds", "--clear-env", "--ignore-term", "--children", "10"],
+    "a thousand children": ["--children", "1000"],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+async def test_no_survivor(
+    root: Path, ledger: Ledger, scripted: Callable[..., dict[str, Any]], shape: list[str]
+) -> None:
+    children = (
+        int(shape[shape.index("--children") + 1])
+        if "--children" in shape
+        else int(bool({"--fork", "--double-fork", "--setsid"} & set(shape)))
+    )
+    async with Host(root) as host:
+        await host.install(programs=scripted("--run-for", "600", *shape))
+        await host.start()
+        ledger.wait_for(lambda book: len({entry.pid for entry in book.starts()}) >= 1 + children, 60)
+        stopped = (await host.stop())["p"]
+        assert stopped["survivors"] == []
+        assert stopped["record"]["complete"]
+        assert not ledger.alive()
+
+
+async def test_what_a_finished_program_leaves_behind_is_ended(
+    root: Path, ledger: Ledger, scripted: Callable[..., dict[str, Any]]
+) -> None:
+    async with Host(root) as host:
+        await host.install(
+            programs=scripted("--double-fork", "--children", "3", "--run-for", "0.3", "--exit-code", "9")
+        )
+        await host.start()
+        ended = (await host.wait_ended())["p"]
+        assert ended["exit_code"] == 9
+        assert len(ended["record"]["ended"]) == 3
+        assert not ledger.alive()
