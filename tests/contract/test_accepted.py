@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from airflow_supervisor_jobs.config import Job
-from tests.services.host import OWNER, Host
+from tests.services.host import OWNER, Host, wait_for
 
 HOLD = [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]
 LISTEN = """
@@ -40,19 +41,19 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 async def test_supervisord_takes_every_kind_of_section(root: Path) -> None:
+    heard = root / "jobs/job/ear/stderr.log"
     async with Host(root) as host:
         job = Job.model_validate({"name": "job", **everything(root.parent)})
-        await host.install(**{name: getattr(job, name) for name in Job.model_fields if name not in ("name", "source")})
+        await host.install(**job.model_dump())
         await host.start()
         running = await host.wait(lambda seen: all(each["state"] == "RUNNING" for each in seen.values()))
         assert {(each["group"], each["process"]) for each in running.values()} == {
             (each.group, each.process) for each in job.processes
         }
         assert running["shards_03"]["stdout"] == f"{root.parent}/100% é-3.log"
-        heard = await host.wait(lambda _: (root / "jobs/job/ear/stderr.log").read_text().count("PROCESS_STATE_RUNNING"))
-        assert heard
+        await wait_for(lambda: "PROCESS_STATE_RUNNING" in heard.read_text(), "the listener hears of a start")
         await host.stop()
         ended = await host.wait(lambda seen: all(each["pid"] is None for each in seen.values()))
-        assert ended["first" if "first" in ended else "job.pair-first"]["signal"] == 2
+        assert ended["job.pair-first"]["signal"] == signal.SIGINT
         await host.pipe.request("remove", job="job", owner=OWNER, purge=True)
         await host.pipe.request("stop_supervisord", job="job", owner=OWNER)
