@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 from typing_extensions import TypedDict
 
 from airflow_supervisor_jobs.config.values import Boolean, Strings, Text, parse_duration
 
+_ZONED = re.compile(r"(?P<moment>[^\[]+)\[(?P<zone>[\w+/-]+)\]")
 
-def _parse_date(value: Any) -> Any:
+
+def parse_moment(value: Any) -> Any:
+    """Return the moment of a date, of ISO 8601, or of it with the name of a zone after it: `2026-01-01[Europe/London]`.
+
+    :raises ValueError: there is no such zone, or none is wanted any more.
+    """
+    if isinstance(value, str) and (match := _ZONED.fullmatch(value.strip())):
+        moment = datetime.fromisoformat(match["moment"])
+        if moment.tzinfo is not None:
+            raise ValueError(f"{value!r} has an offset and a zone. Leave the offset out")
+        try:
+            return moment.replace(tzinfo=ZoneInfo(match["zone"]))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"there is no time zone {match['zone']!r}. Write one like Europe/London") from error
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day)
     return value
+
+
+def write_moment(value: datetime) -> str:
+    """Return the text that :func:`parse_moment` makes the same moment of."""
+    if isinstance(value.tzinfo, ZoneInfo):
+        return f"{value.replace(tzinfo=None).isoformat()}[{value.tzinfo.key}]"
+    return value.isoformat()
 
 
 def _parse_span(value: Any) -> Any:
@@ -23,7 +46,9 @@ def _parse_span(value: Any) -> Any:
 
 
 #: A moment; without a zone it is in Airflow's default one.
-Moment = Annotated[datetime, BeforeValidator(_parse_date, json_schema_input_type=str)]
+Moment = Annotated[
+    datetime, BeforeValidator(parse_moment, json_schema_input_type=str), PlainSerializer(write_moment, when_used="json")
+]
 #: A span of time, in seconds or as `2h`.
 Span = Annotated[timedelta, BeforeValidator(_parse_span, json_schema_input_type=float | str)]
 _Count = Annotated[int, Field(ge=0)]
@@ -45,7 +70,7 @@ class DagOptions(TypedDict, total=False):
     schedule: Text | None
     """A cron expression, or a preset like `@daily`; null is by hand."""
     start_date: Moment | None
-    """From when on it is scheduled."""
+    """From when on it is scheduled. A zone, as in `2026-01-01[Europe/London]`, is the zone of the schedule too."""
     end_date: Moment | None
     """Until when."""
     catchup: Boolean

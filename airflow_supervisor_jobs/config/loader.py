@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from airflow_supervisor_jobs.config.assemble import (
     with_own_daemon,
     with_program_defaults,
 )
+from airflow_supervisor_jobs.config.dag import write_moment
 from airflow_supervisor_jobs.config.diagnose import Places, diagnose, find_place
 from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
@@ -94,7 +96,7 @@ def make_job(
 
     :raises ConfigError: what is wrong in it.
     """
-    source = Source(label=name, data=to_jsonable_python(dict(data)))
+    source = Source(label=name, data=_plain(dict(data)))
     return _build(_library_for(None, config_dir), source, name, overrides, path=None)
 
 
@@ -186,6 +188,15 @@ def _key(library: Library, source: Source, overrides: Sequence[str]) -> str:
     environment = sorted(os.environ.items()) if reads_environment else None
     parts = (library.folder, library.digest, source.label, source.text, tuple(overrides), environment)
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Return Python data as YAML would have it."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return write_moment(value) if isinstance(value, datetime) else to_jsonable_python(value)
 
 
 def _library(config_dir: Path | str | None) -> Library:
