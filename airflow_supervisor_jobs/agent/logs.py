@@ -138,6 +138,11 @@ class StreamReader:
         ends = [entry.position for entry in entries if entry.generation > generation]
         return (starts[0] if starts else self.bounds()[1]), (ends[0] if ends else None)
 
+    def position_since_generation(self, generation: int) -> int:
+        """Return where the output of a generation and all after it begins."""
+        _, entries = self.segments_closed()
+        return min([entry.position for entry in entries if entry.generation >= generation] or [self.bounds()[1]])
+
     def segments_closed(self) -> "tuple[list[tuple[int, int, int]], list[Entry]]":
         """Return what :meth:`segments` does, the descriptors closed."""
         segments, entries = self.segments()

@@ -470,10 +470,13 @@ class Watcher:
         if sub.start == "end":
             return reader.bounds()[1]
         began = (status["positions"] or {}).get(stream, {}).get("start", 0)
+        order = read_json(process.place.next) or {}
+        if order.get("order") == "start":  # what was restarted in place belongs to it
+            began = min(began, reader.position_since_generation(order["generation"]))
         if sub.start == "beginning" or not sub.consumer:
             return began  # type: ignore[no-any-return]
-        cursor = read_json(self.cursor_file(process, sub.consumer)) or {}
-        return cursor.get("positions", {}).get(stream, began)  # type: ignore[no-any-return]
+        cursor = (read_json(self.cursor_file(process, sub.consumer)) or {}).get("positions", {}).get(stream, began)
+        return max(cursor, began) if order.get("order") == "start" else cursor  # type: ignore[no-any-return]
 
     def cursor_file(self, process: Process, consumer: str) -> str:
         """Return the file that keeps how far a consumer has read."""

@@ -82,10 +82,10 @@ class ExitRecord(_Wire):
     user_seconds: float | None = None
     system_seconds: float | None = None
     positions: dict[str, int] | None = None
-    dropped: int = 0
+    dropped: int | None = None
     complete: bool = True
-    ended: list[int] = []
-    survivors: list[int] = []
+    ended: list[int] | None = None
+    survivors: list[int] | None = None
 
     @field_validator("positions", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from airflow_supervisor_jobs.core.verdict import Judgement
 
 async def _nobody() -> bool:
     """There is nobody to tell."""
-    return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Concluded:
     """The last observation: what became of the job, after the rest of its output.
 
     Await :meth:`confirm` when the conclusion has been put where it will not be lost: the host then knows that these
-    generations are reported, and the next ``start`` of the same owner starts new ones. It returns whether it does know.
+    generations are reported, and the next ``start`` of the same owner starts new ones. It returns false where the
+    host could not be told.
     """
 
     judgement: Judgement

@@ -180,7 +180,8 @@ class _Session:
             self.used_bytes = 0
         if not isinstance(news, Heard) or news.event["event"] != "log":
             return
-        self.used_bytes += len(news.event["data"]) * 3 // 4
+        data = news.event["data"]
+        self.used_bytes += len(data) * 3 // 4 - data.count("=")
         pipe = self.attendance.pipe
         if self.used_bytes >= CREDIT_BYTES // 4 and pipe is not None:
             self.attendance.run_errand(pipe.request("credit", sub=self.attendance.sub, bytes=self.used_bytes))
@@ -233,11 +234,14 @@ class _Session:
 
     async def _confirm(self) -> bool:
         """A conclusion that the host does not hear of is told again to the next watch of the same owner: no harm."""
+        if self.target.consumer is None:
+            return True
         statuses = self.picture.statuses.values()
-        reported = {status.process: status.generation for status in statuses if status.has_ended}
+        theirs = self.picture.view(at=self.at()).superseded
+        reported = {} if theirs else {status.process: status.generation for status in statuses if status.has_ended}
         positions = deepcopy(self.picture.delivered)
-        if self.target.consumer is None or not (reported or positions):
-            return False
+        if not (reported or positions):
+            return True
         with suppress(HostUnreachable, asyncio.TimeoutError):
             if self.attendance.pipe is not None:
                 await within(_ASK_S, self._ack(self.attendance.pipe, positions, reported))
