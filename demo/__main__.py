@@ -30,12 +30,15 @@ JOBS = {
     ),
 }
 LONGEST_RUN = 170.0
+#: Columns that the table needs.
+NARROWEST = 110
 
 
 def main() -> int:
     """Play, and return the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console()
+    console.width = max(console.width, NARROWEST)
     started = time.monotonic()
     connection = load_job("remote_pair", config_dir=TREE / "configs").host.ssh_conn_id
     assert connection is not None  # noqa: S101 -- our own file

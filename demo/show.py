@@ -74,21 +74,21 @@ class Run:
 
 def result_table(runs: list[Run]) -> Table:
     """Return the table of what came of each run."""
-    table = Table(title="What came of it", show_lines=True)
-    table.add_column("step")
+    table = Table(title="What came of it")
+    table.add_column("step", no_wrap=True)
     for run in runs:
-        table.add_column(run.job)
-    table.add_row("the run", *(_coloured(run.state) for run in runs), style="bold")
+        table.add_column(run.job, no_wrap=True)
+    table.add_row("the run", *(_coloured(run.state) for run in runs), style="bold", end_section=True)
     for step in STEPS:
-        table.add_row(step, *(_coloured(str(run.tasks[step]["state"])) for run in runs))
+        table.add_row(step, *(_coloured(str(run.tasks[step]["state"])) for run in runs), end_section=step == STEPS[-1])
     table.add_row("exit codes", *("\n".join(_ends(run.records)) for run in runs))
-    table.add_row("known to the watch after", *("\n".join(_delays(run.records)) for run in runs))
+    table.add_row("the watch knew after", *("\n".join(_delays(run.records)) for run in runs))
     return table
 
 
 def noticed_after(record: dict[str, Any]) -> float:
-    """Return the seconds from the program's exit to the moment at which the watch knew."""
-    return float(record["noticed_at"]) - float(record["ended_at"])
+    """Return the seconds from the program's exit, or the watch's begin if that was later, to when the watch knew."""
+    return float(record["noticed_at"]) - max(float(record["ended_at"]), float(record["watched_from"]))
 
 
 def _coloured(state: str) -> str:
@@ -103,8 +103,10 @@ def _ends(records: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _delays(records: dict[str, dict[str, Any]]) -> list[str]:
-    return [
-        f"{name}: {1000 * noticed_after(record):.0f} ms"
-        for name, record in records.items()
-        if record["ended_at"] is not None
-    ]
+    return [f"{name}: {_delay(record)}" for name, record in records.items() if record["ended_at"] is not None]
+
+
+def _delay(record: dict[str, Any]) -> str:
+    if record["ended_at"] < record["watched_from"]:
+        return "at first sight"
+    return f"{1000 * noticed_after(record):.0f} ms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -13,6 +14,12 @@ import pytest
 from tests.services.embedded_ssh import EmbeddedSSH
 from tests.services.processes import end_processes_of
 from tests.services.sshd import OpenSSH, find_sshd
+
+# Airflow reads the user's own settings, and writes to its home, when it is first imported.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "_AIRFLOW"))]:
+    del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 NO_OPENSSH = "OpenSSH's sshd is not installed (Debian: apt-get install openssh-server)"
 

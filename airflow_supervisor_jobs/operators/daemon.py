@@ -37,7 +37,10 @@ class StopSupervisordOperator(SupervisorTeardown):
 
     @override
     def summary(self, result: Any) -> Any:
-        self.log.info("stopped" if result["stopped"] else "goes on, for: %s", ", ".join(result["held_by"]))
+        if result["stopped"]:
+            self.log.info("supervisord has stopped")
+        else:
+            self.log.info("supervisord goes on, for %s", ", ".join(result["held_by"]) or "others")
         return super().summary(result)
 
 

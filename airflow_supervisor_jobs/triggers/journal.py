@@ -40,6 +40,10 @@ class Journal:
     judgement: Judgement | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     noticed: dict[str, float] = field(default_factory=dict)
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
 
     def note(self, observation: Observation) -> None:
         """The observation is in the log, or in what :meth:`event` will say."""
@@ -76,6 +80,7 @@ class Journal:
         if ended and (known is None or known["ended_at"] != status.ended_at):
             self.noticed[status.process] = self.clock()
         record["noticed_at"] = self.noticed.get(status.process) if ended else None
+        record["watched_from"] = self.began
         self.records[status.process] = record
         if not quietly and (known is None or _shown(known) != _shown(record)):
             self.log.info("%s: %s", status.process, _words(record))

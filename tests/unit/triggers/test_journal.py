@@ -40,7 +40,7 @@ def test_lines_are_marked_by_process_and_stream() -> None:
 
 
 def test_the_event_has_the_judgement_and_when_the_end_was_noticed() -> None:
-    lines, now = Lines(), iter([101.0, 102.0, 103.0])
+    lines, now = Lines(), iter([95.0, 101.0])
     journal = Journal(lines, clock=lambda: next(now))
     journal.note(Changed(status()))
     journal.note(Changed(ended()))
@@ -49,7 +49,8 @@ def test_the_event_has_the_judgement_and_when_the_end_was_noticed() -> None:
     event = json.loads(json.dumps(journal.event()))
     assert Judgement.from_dict(event["judgement"]) == judgement
     record = event["records"]["feed"]
-    assert (record["ended_at"], record["noticed_at"], record["exit_code"]) == (100.0, 101.0, 3)
+    assert (record["watched_from"], record["ended_at"], record["noticed_at"]) == (95.0, 100.0, 101.0)
+    assert record["exit_code"] == 3
     assert lines == ["feed: RUNNING, pid 5 (generation 2)", "feed: EXITED, exit code 3 (generation 2)"]
 
 
@@ -59,7 +60,7 @@ def test_there_is_no_event_before_the_conclusion() -> None:
 
 
 def test_it_knows_since_when_the_host_is_out_of_sight() -> None:
-    now = iter([50.0, 60.0])
+    now = iter([40.0, 50.0])
     journal = Journal(Lines(), clock=lambda: next(now))
     journal.note(Contact(reachable=False, error="cut"))
     assert journal.unreachable_from == 50.0
