@@ -214,9 +214,10 @@ class Orders:
         asked = [spec for spec in specs if self.ask_to_stop(record, spec, by, reason)]
         results = {}
         for spec in specs:
-            ended, survivors = self.see_ended(record, spec) if spec in asked else ([], [])
-            action = "stopped" if spec in asked else "not_running"
-            results[spec["process"]] = {"action": action, "ended": ended, "survivors": survivors}
+            ended, survivors = self.see_ended(record, spec)
+            results[spec["process"]] = {"action": "not_running", "ended": [], "survivors": survivors}
+            if spec in asked:
+                results[spec["process"]].update(action="stopped", ended=ended)
         return results
 
     def ask_to_stop(self, record: "dict[str, Any]", spec: "dict[str, Any]", by: str, reason: str) -> bool:
@@ -228,6 +229,9 @@ class Orders:
                     place.end_leftovers()
                 return False
             generation = place.last_generation()
+            ended = read_json(place.exit(generation)) or {}
+            if ended.get("final") and ended.get("complete"):
+                return False
             write_json(place.stop, {"generation": generation, "by": by, "reason": reason, "at": time.time()})
         try:
             self.daemon.rpc().supervisor.stopProcess(full_name(spec), False)
