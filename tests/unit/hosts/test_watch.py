@@ -80,6 +80,7 @@ class Host:
 
     def cut(self) -> None:
         assert self.pipe is not None
+        self.pipe.is_broken = True
         self.pipe.inbox.put_nowait(HostUnreachable("the connection broke", host="trading-1"))
         self.pipe = None
 
@@ -99,6 +100,7 @@ class ScriptedPipe(Pipe):
     def __init__(self, host: Host) -> None:
         self.host = "trading-1"
         self.served = host
+        self.is_broken = False
         self.inbox: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue()
 
     async def open(self) -> Mapping[str, Any]:
@@ -109,6 +111,8 @@ class ScriptedPipe(Pipe):
 
     async def request(self, verb: str, /, **params: Any) -> dict[str, Any]:
         host = self.served
+        if self.is_broken:
+            raise HostUnreachable("the connection broke", host="trading-1")
         host.asked.append((verb, params))
         host.changed.set()
         if verb == "ping":
@@ -446,16 +450,26 @@ async def test_programs_that_do_not_count_are_left_out() -> None:
     assert watching.seen == [Contact(reachable=True)]
 
 
-async def test_confirming_reconnects_when_the_pipe_has_broken() -> None:
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_confirming_when_the_pipe_has_broken(comes_back: bool) -> None:
     host = Host()
     host.end(3)
-    async with aclosing(watch(MINE, POLICY, pipes=host.pipes, delays=lambda _: 60.0)) as watching:  # type: ignore[type-var]
+    async with aclosing(watch(MINE, POLICY, pipes=host.pipes, delays=lambda _: 60.0)) as watching:
         async for seen in watching:
             if isinstance(seen, Concluded):
                 host.cut()
-                before = host.connections
-                await asyncio.sleep(0)
-                await seen.confirm()
-                break
-    assert host.params("ack")[-1]["reported"] == {"feed": 1}
-    assert host.connections >= before
+                host.refuses = None if comes_back else HostUnreachable("no route", host="trading-1")
+                assert await seen.confirm() is comes_back
+    assert [params["reported"] for params in host.params("ack")] == ([{"feed": 1}] if comes_back else [])
+
+
+async def test_a_superseded_owner_reports_nothing() -> None:
+    host = Host()
+    host.owner = {"run_id": "b"}
+    host.status["owner"] = host.owner
+    host.end(0)
+
+    concluded = await Watching(host).ended()
+
+    assert concluded.judgement.verdict is Verdict.SUPERSEDED
+    assert host.params("ack") == []
