@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 from typing_extensions import TypedDict
@@ -26,7 +26,7 @@ def parse_moment(value: Any) -> Any:
             raise ValueError(f"{value!r} has an offset and a zone. Leave the offset out")
         try:
             return moment.replace(tzinfo=ZoneInfo(match["zone"]))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ZoneInfoNotFoundError) as error:
             raise ValueError(f"there is no time zone {match['zone']!r}. Write one like Europe/London") from error
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day)
