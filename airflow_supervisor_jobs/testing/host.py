@@ -70,6 +70,8 @@ class MemoryHost:
         self.clock = clock
         #: Raised by every attempt to reach the host, while set.
         self.trouble: HostError | None = None
+        #: While set, the host hears and says nothing, as one whose network swallows everything.
+        self.silent = False
         #: How many pipes were opened so far.
         self.opened = 0
         self.jobs: dict[str, MemoryJob] = {}

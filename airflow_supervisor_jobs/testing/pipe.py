@@ -56,6 +56,8 @@ class MemoryChannel(Channel):
 
     def send(self, message: dict[str, Any]) -> None:
         """Let the client have a line."""
+        if self._host.silent:
+            return
         self._out.put_nowait(json.dumps(message).encode() + b"\n")
 
     def tell(self, job: str) -> None:
@@ -77,7 +79,8 @@ class MemoryChannel(Channel):
             raise ConnectionResetError("the connection was cut")
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            self._take(line)
+            if not self._host.silent:
+                self._take(line)
 
     @override
     async def close(self) -> None:

@@ -85,6 +85,19 @@ async def test_a_home_in_the_python_is_the_hosts(server: Server, library: SSHLib
     assert await works(pipe_to(server, library, root, python="~/my python"))
 
 
+async def test_a_host_that_has_only_a_python_is_brought_a_supervisord(
+    library: SSHLibrary, root: Path, short_folder: Path
+) -> None:
+    commands = short_folder / "bin"
+    commands.mkdir()
+    (commands / "python3").symlink_to(Path(sys.base_prefix, "bin", "python3"))
+    with EmbeddedSSH(short_folder / "e") as server:
+        server.path = str(commands)
+        async with pipe_to(server, library, root) as pipe:
+            assert pipe.hello["supervisord"]["source"] == "bundled"
+            assert (root / "lib").is_dir()
+
+
 async def test_a_root_that_cannot_be_made_is_refused_with_the_reason(
     server: Server, library: SSHLibrary, short_folder: Path
 ) -> None:

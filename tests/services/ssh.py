@@ -29,6 +29,7 @@ class SSHAccount:
         self.key_file = folder / "client_key"
         self.known_hosts = folder / "known_hosts"
         self.host_key = ""
+        self.path = LOGIN_PATH
 
     def write_keys(self) -> None:
         """Make the client's key, the host's key and the home."""
@@ -56,7 +57,7 @@ class SSHAccount:
 
     def environment(self) -> dict[str, str]:
         """Return what a login sees; its HOME is never the real one."""
-        return {"HOME": str(self.home), "PATH": LOGIN_PATH}
+        return {"HOME": str(self.home), "PATH": self.path}
 
     def host(self, **more: Any) -> dict[str, Any]:
         """Return the fields of a ``Host`` that leads here."""
