@@ -91,7 +91,7 @@ class Picture:
                 self._readers.setdefault((process, stream), LineReader(position))
         self._owner_now = answer["job"].get("owner")
         for raw in answer["job"]["processes"]:
-            yield from self._status(raw, at)
+            yield from self._status(raw, at, host_now=host_now)
         self._date_start(host_now, at)
 
     def part(self, error: str, *, at: float) -> Iterator[Observation]:
@@ -123,9 +123,13 @@ class Picture:
             self._gone = True
 
     def rest(self) -> Iterator[Observation]:
-        """Give the unfinished last line of each stream."""
+        """Give the unfinished last line of each stream, and say where the end of a stream has not arrived."""
         for (process, stream), reader in self._readers.items():
             yield from self._outputs(process, stream, reader.flush())
+            status = self.statuses.get(process)
+            if self._target.logs and status is not None and status.has_ended and not self._is_complete(process, stream):
+                where, generation = reader.received or 0, status.generation
+                yield Output(process, stream, generation, where, where, None, _UNFINISHED, ours=True)
 
     def handed_over(self, output: Output) -> None:
         """Note that the line was taken by whoever watches."""
@@ -177,12 +181,14 @@ class Picture:
 
     def has_caught_up(self, process: str) -> bool:
         """Whether all output that its newest status tells of has arrived."""
-        return not self._target.logs or all(
-            (self._readers.get((process, stream), _UNREAD).received or 0) >= end
-            for stream, end in _ends(self.statuses[process]).items()
-        )
+        streams = _ends(self.statuses[process]) if self._target.logs else ()
+        return all(self._is_complete(process, stream) for stream in streams)
 
-    def _status(self, raw: Mapping[str, Any], at: float) -> Iterator[Observation]:
+    def _is_complete(self, process: str, stream: str) -> bool:
+        received = self._readers.get((process, stream), _UNREAD).received or 0
+        return received >= _ends(self.statuses[process]).get(stream, 0)
+
+    def _status(self, raw: Mapping[str, Any], at: float, host_now: float | None = None) -> Iterator[Observation]:
         status = ProcessStatus.from_wire(raw, host=self._policy.host)
         if self._target.programs is not None and status.program not in self._target.programs:
             return
@@ -192,7 +198,8 @@ class Picture:
         if not status.has_ended:
             self._ended.pop(status.process, None)
         elif self._ended.get(status.process, (None, at))[0] != status.generation:
-            self._ended[status.process] = (status.generation, at)
+            age = 0.0 if host_now is None else _age(status.ended_at, host_now)
+            self._ended[status.process] = (status.generation, at - age)
         if self._started is None and status.started_at is not None and before is not None:
             self._started = at
         if status != before:
@@ -242,6 +249,7 @@ class Picture:
 
 
 _UNREAD = LineReader()
+_UNFINISHED = "[the rest of its output has not arrived: the full log is on the host]"
 
 
 def _age(since: float | None, now: float) -> float:

@@ -260,6 +260,7 @@ async def test_the_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -
     concluded = await watching.ended()
 
     assert concluded.judgement.verdict is Verdict.FINISHED
+    assert watching.texts == ["[the rest of its output has not arrived: the full log is on the host]"]
 
 
 async def test_what_ended_before_the_watch_is_reported() -> None:
@@ -392,6 +393,18 @@ async def test_one_look_at_a_job_that_has_ended() -> None:
     host = Host()
     host.end(0)
     assert (await Watching(host, once=True).ended()).judgement.verdict is Verdict.FINISHED
+
+
+async def test_looks_in_turn_come_to_an_end_that_might_have_been_a_restart() -> None:
+    host = Host()
+    record = {"generation": 1, "reason": "terminated", "signal": 15, "positions": {"stdout": 0}}
+    host.change(phase="ended", pid=None, signal=15, ended_at=158.0, record=record)
+
+    first = Watching(host, once=True)
+    await first.task
+    assert not any(isinstance(seen, Concluded) for seen in first.seen)
+    host.change(ended_at=156.0)
+    assert (await Watching(host, once=True).ended()).judgement.verdict is Verdict.STOPPED
 
 
 async def test_a_watch_without_a_consumer_moves_no_cursor() -> None:
