@@ -1,0 +1,146 @@
+"""The triggers against a real agent, without Airflow around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from airflow_supervisor_jobs.config import Host, Job, Program, render_spec
+from airflow_supervisor_jobs.core.policy import WatchPolicy
+from airflow_supervisor_jobs.operators.configure import reachable_part
+from airflow_supervisor_jobs.triggers import programs, request
+from airflow_supervisor_jobs.triggers.pin import Pin
+from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
+from airflow_supervisor_jobs.triggers.reach import worker_pipes
+from airflow_supervisor_jobs.triggers.request import SupervisorRequestTrigger
+from tests.services.embedded_ssh import EmbeddedSSH
+
+OWNER = {"dag_id": "feed", "run_id": "r"}
+TASK = {"dag_id": "feed", "run_id": "r", "task_id": "watch_programs", "map_index": -1}
+
+
+def pin_of(job: Job) -> Pin:
+    return Pin(
+        job=job.name,
+        hash="",
+        host=reachable_part(job),
+        owner=OWNER,
+        processes=tuple(process.process for process in job.processes),
+        policy=WatchPolicy.for_job(job).to_dict(),
+        if_running="adopt",
+        maxretrigger=0,
+        stop_on_exit=True,
+        cleanup=False,
+        reference_date="2026-01-02T00:00:00+00:00",
+    )
+
+
+async def started(job: Job) -> Pin:
+    """The job's programs run."""
+    async with worker_pipes(job.host)() as pipe:
+        spec = await asyncio.to_thread(render_spec, job)
+        await pipe.request("install", spec=spec, owner=OWNER, if_running="adopt")
+        await pipe.request("start_supervisord", job=job.name)
+        await pipe.request("start", job=job.name, owner=OWNER, programs=None, if_running="adopt")
+    return pin_of(job)
+
+
+async def phase(pin: Pin) -> str:
+    async with worker_pipes(pin.resolved_host())() as pipe:
+        status = await pipe.request("status", job=pin.job)
+    return str(status["jobs"][0]["processes"][0]["phase"])
+
+
+async def fired(events: AsyncIterator[TriggerEvent]) -> dict[str, Any]:
+    """The one event of a trigger, which then ends."""
+    found = [event.payload async for event in events]
+    assert len(found) == 1
+    return dict(found[0])
+
+
+def feed(root: Path, command: str) -> Job:
+    return Job(name="feed", host=Host(root=str(root)), programs={"feed": Program(command=command, shell=True)})
+
+
+async def test_it_fires_once_with_the_verdict_and_the_records(root: Path) -> None:
+    pin = await started(feed(root, "echo out; echo err >&2; exit 3"))
+    event = await fired(SupervisorProgramsTrigger(pin=pin.to_dict(), task=TASK).run())
+    assert event["format"] == 1
+    assert event["judgement"]["verdict"] == "failed"
+    assert event["judgement"]["last_lines"] == ["err"]
+    assert event["records"]["feed"]["exit_code"] == 3
+
+
+async def test_only_a_real_kill_ends_the_programs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = False
+
+    async def was_killed(task: Any) -> bool:
+        assert task == TASK
+        return said
+
+    monkeypatch.setattr(programs, "was_killed", was_killed)
+    pin = await started(feed(root, "sleep 1000"))
+    trigger = SupervisorProgramsTrigger(pin=pin.to_dict(), task=TASK)
+    await trigger.on_kill()
+    assert await phase(pin) == "running"
+    said = True
+    await trigger.on_kill()
+    assert await phase(pin) == "ended"
+
+
+async def test_a_cancelled_watch_leaves_the_programs_alone(root: Path) -> None:
+    pin = await started(feed(root, "sleep 1000"))
+    trigger = SupervisorProgramsTrigger(pin=pin.to_dict(), task=TASK)
+    watching = asyncio.create_task(fired(trigger.run()))
+    await asyncio.wait([watching], timeout=0.5)
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    await trigger.cleanup()
+    assert await phase(pin) == "running"
+
+
+async def test_a_request_is_answered(root: Path) -> None:
+    pin = await started(feed(root, "sleep 1000"))
+    params = {"job": "feed", "owner": OWNER, "programs": None, "by": "a test", "reason": "stopped"}
+    event = await fired(SupervisorRequestTrigger(host=pin.host, verb="stop", params=params).run())
+    assert [process["action"] for process in event["result"]["processes"]] == ["stopped"]
+
+
+async def test_a_refusal_is_an_answer(root: Path) -> None:
+    pin = await started(feed(root, "sleep 1000"))
+    params = {"job": "feed", "owner": {"dag_id": "another"}, "purge": False}
+    event = await fired(SupervisorRequestTrigger(host=pin.host, verb="remove", params=params).run())
+    assert event["error"]["code"] == "not_owner"
+
+
+class Failures:
+    """A logger that tells of the first warning."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+
+    def warning(self, message: str, /, *arguments: Any) -> None:
+        assert "asking again" in message
+        self.first.set()
+
+
+async def test_a_request_outlasts_an_outage(short_folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request, "FIRST_DELAY", 0.1)
+    failures = Failures()
+    with EmbeddedSSH(short_folder / "e") as server:
+        host = Host(name="site", root=str(root), **server.host())
+        await asyncio.to_thread(server.stop)
+        dumped = host.model_dump(mode="json", exclude_defaults=True)
+        trigger = SupervisorRequestTrigger(host=dumped, verb="status", params={"job": None})
+        monkeypatch.setattr(trigger, "_log", failures)
+        asking = asyncio.create_task(fired(trigger.run()))
+        await asyncio.wait_for(failures.first.wait(), 30)
+        await asyncio.to_thread(server.start)
+        event = await asyncio.wait_for(asking, 60)
+    assert event["result"]["jobs"] == []
