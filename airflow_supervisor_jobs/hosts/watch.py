@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -39,6 +39,8 @@ CREDIT_BYTES = 1024 * 1024
 ACK_AFTER_S = 3.0
 #: Seconds without anything new after which the end no longer waits for the rest of the output.
 DRAIN_S = 15.0
+#: How many lines are told in a row.
+_TURN_LINES = 256
 #: Seconds that one question at the end may take.
 _ASK_S = 5.0
 
@@ -104,13 +106,21 @@ class _Session:
             if self.once and self._has_seen_all():
                 break
             news = await self.attendance.news(timeout_s=self._wait_s(judgement))
-            for observation in self._learn(news):
+            async for observation in self._tell(self._learn(news)):
                 yield observation
-                self._handed_over(observation)
             self._give_credit(news)
             self._ack_in_time()
         async for observation in self._conclude(judgement):
             yield observation
+
+    async def _tell(self, observations: Iterable[Observation]) -> AsyncIterator[Observation]:
+        """A flood of one job must not hold up the others that are watched by the same loop."""
+        for number, observation in enumerate(observations):
+            if number % _TURN_LINES == 0:
+                await asyncio.sleep(0)
+            yield observation
+            if isinstance(observation, Output):
+                self.picture.handed_over(observation)
 
     async def leave(self) -> None:
         """Keep on the host what was handed over, if it is in sight."""
@@ -159,7 +169,7 @@ class _Session:
             waits.append(self.picture.moved_at + DRAIN_S - now)
         return max(0.0, min((wait for wait in waits if wait is not None), default=3600.0))
 
-    def _learn(self, news: News | None) -> Any:
+    def _learn(self, news: News | None) -> Iterable[Observation]:
         picture, at = self.picture, self.at()
         if isinstance(news, Joined):
             return picture.join(news.answer, host_now=news.host_now, at=at)
@@ -170,10 +180,6 @@ class _Session:
         if isinstance(news, Missing):
             return picture.miss(at=at)
         return ()
-
-    def _handed_over(self, observation: Observation) -> None:
-        if isinstance(observation, Output):
-            self.picture.handed_over(observation)
 
     def _give_credit(self, news: News | None) -> None:
         if isinstance(news, Joined):
@@ -207,12 +213,10 @@ class _Session:
 
     async def _conclude(self, judgement: Judgement) -> AsyncIterator[Observation]:
         for news in self.attendance.backlog():
-            for observation in self._learn(news):
+            async for observation in self._tell(self._learn(news)):
                 yield observation
-                self._handed_over(observation)
-        for observation in self.picture.rest():
+        async for observation in self._tell(self.picture.rest()):
             yield observation
-            self._handed_over(observation)
         if not judgement.final:
             return
         if judgement.program is not None and not judgement.last_lines:

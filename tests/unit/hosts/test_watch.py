@@ -454,6 +454,26 @@ async def test_credit_is_given_back() -> None:
     await watching.ended()
 
 
+async def test_a_flood_leaves_the_loop_to_others() -> None:
+    host = Host()
+    watching = Watching(host)
+    await host.until(lambda: host.pipe is not None)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while not watching.task.done():
+            turns += 1
+            await asyncio.get_running_loop().run_in_executor(None, int)
+
+    beside = asyncio.create_task(other())
+    host.write(b"\n" * 30_000)
+    host.end(0)
+    await watching.ended()
+    await beside
+    assert turns > 30
+
+
 async def test_programs_that_do_not_count_are_left_out() -> None:
     host = Host()
     host.output = b"one\n"
