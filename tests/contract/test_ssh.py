@@ -16,7 +16,8 @@ from airflow_supervisor_jobs.config import Host
 from airflow_supervisor_jobs.exceptions import HostRefused, HostUnreachable
 from airflow_supervisor_jobs.hosts.connect import SSHLibrary, open_pipe
 from airflow_supervisor_jobs.hosts.connections import load_connection
-from airflow_supervisor_jobs.hosts.settings import resolve
+from airflow_supervisor_jobs.hosts.paramiko_pipe import ParamikoPipe
+from airflow_supervisor_jobs.hosts.settings import HostSettings, resolve
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 from tests.services.embedded_ssh import EmbeddedSSH
 from tests.services.ssh import LOOPBACK, SSHAccount, free_port
@@ -163,6 +164,23 @@ async def test_a_connection_of_airflows_leads_there_too(
     monkeypatch.setenv("AIRFLOW_CONN_FAR", server.connection(private_key=server.key_file.read_text(), key_file=None))
     host = Host(name="far", ssh_conn_id="far", root=str(root))
     assert await works(open_pipe(resolve(host, load_connection("far"), user_config=None), library=library))
+
+
+async def test_a_hook_of_airflows_may_do_the_connecting(
+    server: Server, root: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(short_folder))
+    monkeypatch.setenv("AIRFLOW_HOME", str(short_folder))
+    from airflow.providers.ssh.hooks.ssh import SSHHook
+
+    hook = SSHHook(
+        remote_host=server.hostname,
+        port=server.port,
+        username=server.username,
+        key_file=str(server.key_file),
+        no_host_key_check=True,
+    )
+    assert await works(ParamikoPipe(HostSettings(host="far", root=str(root)), connect=hook.get_conn))
 
 
 async def test_nobody_listening_is_unreachable(
