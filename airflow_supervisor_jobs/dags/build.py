@@ -11,8 +11,9 @@ from typing import Any
 from airflow.sdk import DAG, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_supervisor_jobs.config import find_config_dir, job_names
+from airflow_supervisor_jobs.config import Job, Program, find_config_dir, job_names
 from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
+from airflow_supervisor_jobs.operators.configure import ConfigureSupervisordOperator
 
 BROKEN_PREFIX = "broken__"
 
@@ -33,7 +34,7 @@ def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | Non
     wanted = get_parsing_context().dag_id
     made: dict[str, DAG] = {}
     for name in sorted(job_names(folder), key=lambda name: name != wanted):
-        dag = _build(name, folder)
+        dag = _build(name, folder, wanted)
         if wanted in (None, dag.dag_id):
             dag.fileloc = str(source)
             made[dag.dag_id] = dag
@@ -43,12 +44,23 @@ def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | Non
     return sorted(made)
 
 
-def _build(name: str, config_dir: Path) -> DAG:
+def _build(name: str, config_dir: Path, wanted: str | None) -> DAG:
     try:
         return SupervisorDAG(job=name, config_dir=config_dir)
     except Exception as error:  # whatever is wrong with one file must not hide the others
         _log.warning("%s cannot be made a DAG: %s", name, error)
-        return _placeholder(name, str(error) or repr(error))
+        words = str(error) or repr(error)
+        return _stand_in(name, words) if name == wanted else _placeholder(name, words)
+
+
+def _stand_in(name: str, error: str) -> DAG:
+    """Return the DAG by which a run that began before its file broke goes on: all it needs is what it has pinned."""
+    nothing = Job(name=name, programs={"nothing": Program(command="false")})
+    dag = SupervisorDAG(name, job=nothing)
+    configure = dag.configure_supervisord
+    assert isinstance(configure, ConfigureSupervisordOperator)  # noqa: S101 -- it is
+    configure.broken = error
+    return dag
 
 
 def _placeholder(name: str, error: str) -> DAG:

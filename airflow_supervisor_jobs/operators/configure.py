@@ -14,6 +14,7 @@ from airflow_supervisor_jobs.config import Job, ReferenceDate, render_spec, rend
 from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.schedule import endtime_at
+from airflow_supervisor_jobs.exceptions import ConfigError
 from airflow_supervisor_jobs.operators.base import SupervisorOperator, recall, remember
 from airflow_supervisor_jobs.operators.owner import deployment_id, owner_of
 from airflow_supervisor_jobs.operators.programs import inherited
@@ -37,20 +38,26 @@ class ConfigureSupervisordOperator(SupervisorOperator):
     is edited in mid-run changes nothing of this run. The other tasks get it by XCom, without any secret.
 
     :param job: the job as it was declared.
+    :param broken: why it cannot be read any more: then only what an earlier try has pinned is gone by.
     """
 
-    def __init__(self, *, job: Job, **kwargs: Any) -> None:
+    def __init__(self, *, job: Job, broken: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job = job
+        self.broken = broken
 
     @override
     def perform(self, context: Context) -> dict[str, Any]:
         """Return the pin, for XCom."""
+        before = recall(context, PIN_KEY)
+        if self.broken is not None:
+            if before is not None and (kept := self._kept(Pin.from_dict(before))):
+                return kept.to_dict()
+            raise ConfigError(self.broken, job=self.job.name)
         job = self._rendered(context)
         spec = render_spec(job, environ=os.environ)
         mask_environment(job, spec)
-        before = recall(context, PIN_KEY)
-        if before is not None and (kept := self._kept(Pin.from_dict(before), spec["hash"])):
+        if before is not None and before["hash"] != spec["hash"] and (kept := self._kept(Pin.from_dict(before))):
             return kept.to_dict()
         pin = self._resolve(job, spec, context, before)
         remember(context, PIN_KEY, pin.to_dict())
@@ -61,10 +68,8 @@ class ConfigureSupervisordOperator(SupervisorOperator):
         environment = self.get_template_env()
         return render_templates(self.job, lambda text: str(self.render_template(text, context, environment)))
 
-    def _kept(self, pin: Pin, declared: str) -> Pin | None:
-        """Return the pin of an earlier try if the host still has that job and its declaration has changed since."""
-        if declared == pin.hash:
-            return None
+    def _kept(self, pin: Pin) -> Pin | None:
+        """Return the pin of an earlier try if the host still has that job."""
         jobs = ask(pin.resolved_host(), "status", job=None)["jobs"]
         ours = [job for job in jobs if job["job"] == pin.job and job["owner"] == dict(pin.owner)]
         if not any(job["hash"] == pin.hash for job in ours):

@@ -47,3 +47,10 @@ def test_a_broken_file_shows_as_a_dag_that_says_why(dag_file: Path) -> None:
 def test_a_task_gets_its_own_dag_only(dag_file: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
     assert sorted(built(dag_file)) == [wanted]
+
+
+def test_a_run_goes_on_though_its_file_has_broken(dag_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "wrong")
+    dag = built(dag_file)["wrong"]
+    assert isinstance(dag, SupervisorDAG)
+    assert "wrong.yaml:1:1" in dag.configure_supervisord.broken

@@ -1,0 +1,90 @@
+"""Restarting by another run, and what an operator says when it has nothing to go by."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException, DagRunTriggerException
+
+from airflow_supervisor_jobs.operators.base import RESTARTED_KEY, VERDICT_KEY
+from airflow_supervisor_jobs.operators.programs import CONF_KEY, RestartProgramsOperator, next_run_id
+
+PIN = {
+    "format": 1,
+    "job": "feed",
+    "hash": "abc",
+    "host": {"name": "local"},
+    "owner": {},
+    "processes": ["feed"],
+    "policy": {"host": "local", "job": "feed"},
+    "if_running": "adopt",
+    "maxretrigger": 2,
+    "stop_on_exit": True,
+    "cleanup": False,
+    "reference_date": "2026-01-02T00:00:00+00:00",
+}
+
+
+class Instance(SimpleNamespace):
+    """A task instance whose XComs are a mapping by task and key."""
+
+    dag_id, run_id, existing = "feed", "manual__1", 0
+
+    def xcom_pull(self, *, task_ids: str, key: str = "return_value") -> Any:
+        return self.xcoms.get((task_ids, key))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms["restart_programs", key] = value
+
+    def get_dr_count(self, *, dag_id: str, run_ids: list[str]) -> int:
+        assert (dag_id, run_ids) == ("feed", [self.xcoms["restart_programs", RESTARTED_KEY]])
+        return self.existing
+
+
+def context(verdict: str | None, *, conf: dict[str, Any] | None = None, **instance: Any) -> Any:
+    xcoms = {("configure_supervisord", "return_value"): PIN, ("watch_programs", VERDICT_KEY): verdict}
+    return {"ti": Instance(xcoms=xcoms, **instance), "dag_run": SimpleNamespace(conf=conf or {})}
+
+
+def restart(given: Any) -> DagRunTriggerException:
+    with pytest.raises(DagRunTriggerException) as raised:
+        RestartProgramsOperator(task_id="restart_programs").perform(given)
+    return raised.value
+
+
+def test_a_failure_asks_for_the_next_run() -> None:
+    asked = restart(context("failed", conf={"mine": 1}))
+    assert (asked.trigger_dag_id, asked.dag_run_id) == ("feed", "manual__1__restart_1")
+    assert asked.conf["mine"] == 1
+    assert asked.conf[CONF_KEY] == {"count": 1, "reference_date": PIN["reference_date"], "restart_of": "manual__1"}
+
+
+def test_the_next_runs_are_counted() -> None:
+    given = context("lost", conf={CONF_KEY: {"count": 1}}, run_id="manual__1__restart_1")
+    assert restart(given).dag_run_id == "manual__1__restart_2"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "count"),
+    [("failed", 2), ("finished", 0), ("stopped", 0), ("unreachable", 0), ("expired", 0), (None, 0)],
+)
+def test_nothing_else_does(verdict: str | None, count: int) -> None:
+    with pytest.raises(AirflowSkipException):
+        RestartProgramsOperator(task_id="restart_programs").perform(context(verdict, conf={CONF_KEY: {"count": count}}))
+
+
+def test_a_run_never_comes_twice() -> None:
+    assert RestartProgramsOperator(task_id="restart_programs").perform(context("failed", existing=1)) is None
+
+
+def test_without_a_pin_it_says_what_to_do() -> None:
+    given = {"ti": Instance(xcoms={}), "dag_run": SimpleNamespace(conf={})}
+    with pytest.raises(AirflowException, match=r"configure_supervisord .* clear it"):
+        RestartProgramsOperator(task_id="restart_programs").perform(given)
+
+
+def test_the_ids_of_restarts_do_not_grow() -> None:
+    assert next_run_id("scheduled__x", 1) == "scheduled__x__restart_1"
+    assert next_run_id("scheduled__x__restart_9", 10) == "scheduled__x__restart_10"
