@@ -1,7 +1,7 @@
 """The one door to Hydra: a job's file and the groups that its defaults list names become one mapping.
 
 Hydra's own composition is used piece by piece, because the public function loads Hydra's configuration of itself
-each time, which is ten times the work (40 ms a job), and because nothing of a process's own Hydra is touched so.
+each time, which is several times the work, and because nothing of a process's own Hydra is touched so.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
@@ -84,12 +85,12 @@ def compose(files: Files, *, overrides: Sequence[str] = ()) -> Composition:
 
 def _compose(overrides: list[str]) -> Composition:
     loader = ConfigLoaderImpl(_search_path())
-    parsed, repository = loader._parse_overrides_and_create_caching_repo(PRIMARY, overrides)
+    parsed = OverridesParser.create().parse_overrides(overrides)
     loader.validate_sweep_overrides_legal(parsed, run_mode=RunMode.RUN, from_shell=False)
     defaults = create_defaults_list(
-        repo=repository, config_name=PRIMARY, overrides_list=parsed, prepend_hydra=False, skip_missing=False
+        repo=loader.repository, config_name=PRIMARY, overrides_list=parsed, prepend_hydra=False, skip_missing=False
     )
-    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
+    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=loader.repository)
     loader._apply_overrides_to_config(defaults.config_overrides, config)
     composed = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     composition = Composition(cast("dict[str, Any]", composed))

@@ -35,7 +35,7 @@ class Library:
     def paths(self) -> dict[str, Path]:
         """Every file but the jobs, by ``GROUP/NAME``; the folder's own hide the package's."""
         folders = [_PACKAGED] if self.folder is None else [_PACKAGED, self.folder]
-        return {name: path for folder in folders for name, path in _files(folder) if not name.startswith("job/")}
+        return {name: path for folder in folders for name, path in _group_files(folder)}
 
     @property
     def jobs(self) -> dict[str, Path]:
@@ -49,11 +49,12 @@ class Library:
 
         :raises JobNotFound: there is none of that name.
         """
-        if name not in self.jobs:
-            guess = nearest(name, self.jobs)
-            hint = f"Did you mean {guess!r}?" if guess else f"There are: {', '.join(self.jobs) or 'none'}."
-            raise JobNotFound(f"no file job/{name}.yaml in {self.folder}. {hint}", job=name)
-        return self.jobs[name]
+        path = (self.folder or Path()) / "job" / f"{name}.yaml"
+        if "/" not in name and path.is_file():
+            return path
+        guess = nearest(name, self.jobs)
+        hint = f"Did you mean {guess!r}?" if guess else f"There are: {', '.join(self.jobs) or 'none'}."
+        raise JobNotFound(f"no file job/{name}.yaml in {self.folder}. {hint}", job=name)
 
     @cached_property
     def groups(self) -> Groups:
@@ -146,6 +147,8 @@ def calling_file() -> Path | None:
     return Path(file) if os.path.isfile(file) else None  # noqa: PTH113 - "<stdin>" is no path
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(folder.glob("*/**/*.yaml")):
-        yield path.relative_to(folder).with_suffix("").as_posix(), path
+def _group_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for group in sorted(folder.iterdir()):
+        if group.is_dir() and group.name != "job":
+            for path in sorted(group.glob("**/*.yaml")):
+                yield path.relative_to(folder).with_suffix("").as_posix(), path

@@ -6,6 +6,7 @@ No option's name is in two of the three, so a name alone says where it belongs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -107,7 +108,7 @@ def _put(data: dict[str, Any], keys: Keys, value: Any, source: Source, *, at: Ke
             "at the top and in its section. Leave one out"
         )
     else:
-        section[name] = dict(value) if isinstance(value, dict) else value
+        section[name] = deepcopy(value)
 
 
 def _unknown(key: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,8 +72,9 @@ def read_source(path: Path, *, label: str | None = None) -> Source:
     return parse_source(text, label=label)
 
 
+@lru_cache(maxsize=1000)
 def parse_source(text: str, *, label: str) -> Source:
-    """Return the content of YAML ``text``.
+    """Return the content of YAML ``text``, which nobody changes.
 
     :raises ConfigError: it is not a YAML mapping with each key once.
     """
