@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 def validate(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Files or folders; by default all jobs there are.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Files or folders; by default all jobs there are.")
     ] = None,
     config_dir: ConfigDir = None,
     output: Output = Format.TABLE,

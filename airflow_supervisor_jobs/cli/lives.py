@@ -29,7 +29,7 @@ from airflow_supervisor_jobs.config import Job, render_spec
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.status import EndReason, Phase, ProcessStatus
 from airflow_supervisor_jobs.core.verdict import Judgement, Verdict
-from airflow_supervisor_jobs.exceptions import JobFailed
+from airflow_supervisor_jobs.exceptions import JobBusy, JobFailed
 
 if TYPE_CHECKING:
     from airflow_supervisor_jobs.hosts.base import Pipe
@@ -118,7 +118,7 @@ async def _up(job: Job, if_running: IfRunning, *, wait: bool, form: Format) -> i
     with progress(f"{job.name}: connecting to {job.host.name}") as tell:
         async with pipe_to(job.host) as pipe:
             tell(f"{job.name}: installing")
-            await pipe.request("install", spec=spec, owner=owner(), if_running=if_running.value)
+            installed = await _install(pipe, job, spec, if_running)
             tell(f"{job.name}: starting supervisord")
             await pipe.request("start_supervisord", job=job.name)
             tell(f"{job.name}: starting")
@@ -126,7 +126,18 @@ async def _up(job: Job, if_running: IfRunning, *, wait: bool, form: Format) -> i
             if wait:
                 tell(f"{job.name}: runs")
                 return _tell_end(await _watch(pipe, job, None), pipe.host, form=form)
-            return await _tell_start(pipe, job, answer, form=form)
+            status = await _tell_start(pipe, job, answer, form=form)
+            if installed["changed"] and any(each["action"] == "adopted" for each in answer["processes"]):
+                say(f"{job.name}: what runs goes on as it was. To apply the change: supervisor-jobs restart {job.name}")
+            return status
+
+
+async def _install(pipe: Pipe, job: Job, spec: dict[str, Any], if_running: IfRunning) -> Mapping[str, Any]:
+    try:
+        return await pipe.request("install", spec=spec, owner=owner(), if_running=if_running.value)
+    except JobBusy as error:
+        words = f"{error.message}; or take it over with --if-running adopt, start it anew with --if-running restart"
+        raise JobBusy(words, code=error.code, host=pipe.host, job=job.name, program=error.program) from error
 
 
 async def _start(pipe: Pipe, job: Job, if_running: IfRunning) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The job's name; all jobs without it.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="The job's name; all jobs without it.")] = None,
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
     output: Output = Format.TABLE,
@@ -170,7 +170,7 @@ async def _logs(job: Job, programs: Sequence[str], lines: int, *, form: Format) 
     show = line_printer(prefix=len(processes) > 1, form=form)
     for line in sorted(found, key=lambda line: line.time or 0.0):
         show(line)
-    if not found:
+    if not found and lines:
         say(f"{job.host.name}/{job.name}: no output is kept there")
     return Exit.OK
 

@@ -61,7 +61,7 @@ Programs = Annotated[
     list[str] | None, typer.Option("--program", metavar="PROGRAM", help="Only this program; may be given again.")
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What to change in the job's file for this once.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="What to change in the job's file for this once.")
 ]
 
 

@@ -122,10 +122,23 @@ def test_what_airflow_runs_is_not_taken_over_unasked(commands: Commands, gate: A
     pid = start_as(commands, AIRFLOW)
 
     assert commands.run("up", "gated", "-o", "json") == 3
-    assert json.loads(commands.stderr)["error"]["code"] == "busy"
+    error = json.loads(commands.stderr)["error"]
+    assert error["code"] == "busy"
+    assert "--if-running adopt" in error["message"]
     (row,) = commands.json("up", "gated", "--if-running", "adopt")
 
     assert (row["action"], row["pid"]) == ("adopted", pid)
+
+
+def test_a_change_waits_for_a_restart(commands: Commands, gate: Any) -> None:
+    (row,) = commands.json("up", "gated")
+    commands.declare("job", "gated", host="here", command=gate.command, environment={"NEW": "1"})
+
+    (again,) = commands.json("up", "gated")
+
+    assert (again["action"], again["pid"]) == ("adopted", row["pid"])
+    assert "what runs goes on as it was" in commands.stderr
+    assert commands.json("restart", "gated")[0]["generation"] == 2
 
 
 def test_one_program_of_several(commands: Commands) -> None:
