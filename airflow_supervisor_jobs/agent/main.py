@@ -15,7 +15,8 @@ from .jobs import STREAMS, Jobs, log_path, unpack_supervisor
 from .orders import Orders
 from .relay import Relays
 from .root import Root, check_name
-from .watch import Watcher, acknowledge
+from .watch import Watcher
+from .watched import acknowledge
 from .wire import Outbox, Refusal
 
 TYPE_CHECKING = False

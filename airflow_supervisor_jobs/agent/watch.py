@@ -1,6 +1,5 @@
 """Watching on the spot: what changes is told, and nothing else costs anything."""
 
-import collections
 import contextlib
 import os
 import queue
@@ -9,68 +8,40 @@ import threading
 import time
 
 from .daemon import RUNNING
-from .jobs import STREAMS, Jobs, full_name
+from .jobs import STREAMS, Jobs
+from .keeper import Keeper
 from .kernel import Inotify, pidfd
-from .logs import StreamReader
 from .orders import Orders
 from .root import check_name
-from .runner import read_json, write_json
-from .wire import Outbox, Refusal
+from .runner import read_json
+from .watched import Process, Subscription
+from .wire import Outbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
+    Key = tuple[str, str]  # (job, process)
+
 LOOK_WITHOUT_INOTIFY = 0.25
 LOOK_WITHOUT_PIDFD = 1.0
 ASK_SUPERVISORD = 10.0
+# supervisord notices an end up to a second later than we do.
 LOOK_AGAIN = (0.05, 0.2, 1.0, 2.5)
 LOG_STEP = 0.02
 LOG_CHUNK = 65536
-
-
-class Process:
-    """What the watcher keeps of one process, however many watch it."""
-
-    def __init__(self, jobs: Jobs, job: str, spec: "dict[str, Any]", paths: "dict[str, str | None]") -> None:
-        self.job, self.name, self.full_name = job, spec["process"], full_name(spec)
-        self.place = jobs.root.place(job, self.name)
-        self.paths = {stream: path for stream, path in paths.items() if path}
-        self.readers = {
-            stream: StreamReader(path, os.path.join(self.place.folder, stream + ".index"))
-            for stream, path in self.paths.items()
-        }
-        self.watches = []  # type: list[int]
-        self.pidfd = None  # type: int | None
-        self.runner_pid = None  # type: int | None
-        self.info = None  # type: dict[str, Any] | None
-
-
-class Subscription:
-    """One watch of one job by one client."""
-
-    def __init__(self, number: int, params: "dict[str, Any]") -> None:
-        self.number = number
-        self.job, self.owner = params["job"], params.get("owner")
-        self.consumer, self.programs = params.get("consumer"), params.get("programs")
-        self.logs = bool(params.get("logs", True))
-        self.credit = int(params.get("credit") or 262144)
-        self.start = params.get("start") or "cursor"
-        self.positions = {}  # type: dict[tuple[str, str], int]
-        self.told = {}  # type: dict[str, dict[str, Any]]
-        self.told_owner = None  # type: Any
-        self.processes = []  # type: list[str]
+UNDER_WAY = ("starting", "running", "backoff", "stopping")
 
 
 class Watcher:
     """One thread that looks after all watches of this agent.
 
-    Everything it keeps belongs to its thread; others reach it through :meth:`call`.
+    Everything it keeps belongs to its thread; others reach it through :meth:`call` and :meth:`post`.
     """
 
     def __init__(self, jobs: Jobs, orders: Orders, outbox: Outbox) -> None:
-        self.jobs, self.orders, self.outbox = jobs, orders, outbox
-        self.calls = queue.SimpleQueue() if hasattr(queue, "SimpleQueue") else queue.Queue()  # type: Any  # novm
+        self.jobs, self.outbox = jobs, outbox
+        self.calls = queue.Queue()  # type: queue.Queue[Callable[[], None]]
         self.wake_fd, self.waker = os.pipe()
         os.set_blocking(self.wake_fd, False)
         os.set_blocking(self.waker, False)
@@ -80,22 +51,18 @@ class Watcher:
         if self.inotify.fd is not None:
             self.epoll.register(self.inotify.fd, select.EPOLLIN)
         self.subscriptions = {}  # type: dict[int, Subscription]
-        self.processes = {}  # type: dict[tuple[str, str], Process]
-        self.folders = {}  # type: dict[int, tuple[str, str | None]]
-        self.pidfds = {}  # type: dict[int, tuple[str, str]]
-        self.dirty = set()  # type: set[tuple[str, str]]
+        self.processes = {}  # type: dict[Key, Process]
+        # A folder of logs may be several processes'; a job's own has None for its process.
+        self.folders = {}  # type: dict[int, set[tuple[str, str | None]]]
+        self.pidfds = {}  # type: dict[int, Process]
+        self.dirty = set()  # type: set[Process]
         self.dirty_jobs = set()  # type: set[str]
         self.hungry = set()  # type: set[int]
         self.pumped = 0.0
         self.timers = []  # type: list[tuple[float, Callable[[], None]]]
         self.last_number = 0
-        self.supervisord = None  # type: int | None
-        self.supervisord_fd = None  # type: int | None
-        self.reviving = False
-        self.asking = set()  # type: set[tuple[str, str]]
-        self.asked = threading.Event()
+        self.keeper = Keeper(jobs, orders, self.epoll, self.post, self.on_info, self.on_supervisord)
         self.later(ASK_SUPERVISORD, self.ask_about_all)
-        threading.Thread(target=self.ask, daemon=True).start()
         threading.Thread(target=self.run, daemon=True).start()
 
     # From other threads
@@ -118,7 +85,7 @@ class Watcher:
             raise box["error"]
         return box["result"]
 
-    def post(self, function: "Callable[[], Any]") -> None:
+    def post(self, function: "Callable[[], None]") -> None:
         """Have the watcher's thread run a function soon."""
         self.calls.put(function)
         with contextlib.suppress(BlockingIOError):
@@ -134,9 +101,9 @@ class Watcher:
             while not self.calls.empty():
                 self.calls.get()()
             now = time.monotonic()
-            due = [timer for timer in self.timers if timer[0] <= now]
+            due = [function for moment, function in self.timers if moment <= now]
             self.timers = [timer for timer in self.timers if timer[0] > now]
-            for _, function in due:
+            for function in due:
                 function()
             self.tell_states()
             if self.hungry and time.monotonic() - self.pumped >= LOG_STEP:
@@ -162,136 +129,76 @@ class Watcher:
         elif fd == self.inotify.fd:
             for number, name in self.inotify.read():
                 self.on_change(number, name)
-        elif fd == self.supervisord_fd:
-            self.on_supervisord_gone()
+        elif fd == self.keeper.fd:
+            self.keeper.on_gone(self.watched_jobs())
         elif fd in self.pidfds:
-            self.look_soon(self.pidfds[fd])
-            self.drop_pidfd(fd)
+            process = self.pidfds[fd]
+            self.unfollow_runner(process)
+            self.look_soon(process)
 
     def on_change(self, number: int, name: str) -> None:
         """Note that a file in a watched folder has changed."""
         if number < 0:
-            self.dirty.update(self.processes)
+            # More changed than the kernel could tell.
+            self.dirty.update(self.processes.values())
             self.hungry.update(self.subscriptions)
             return
-        job, process = self.folders.get(number, (None, None))
-        if job is None:
-            return
-        if process is None:
-            if name == "job.json":
-                self.dirty_jobs.add(job)
-            return
-        if name.endswith(".json"):
-            self.look_soon((job, process))
-        else:
-            self.feed(job)
+        for job, process in self.folders.get(number, ()):
+            if process is None:
+                if name == "job.json":
+                    self.dirty_jobs.add(job)
+            elif not name.endswith(".json"):
+                self.feed(job)
+            elif (job, process) in self.processes:
+                self.look_soon(self.processes[(job, process)])
 
-    def look_soon(self, key: "tuple[str, str]") -> None:
-        """Look at a process now, and have supervisord asked until both tell the same story."""
-        self.dirty.add(key)
-        self.ask_about(key)
-        self.feed(key[0])
+    def look_soon(self, process: Process) -> None:
+        """Look at a process now, and hear supervisord as well."""
+        self.dirty.add(process)
+        self.keeper.ask_about(process)
+        self.feed(process.job)
 
     def feed(self, job: str) -> None:
         """Note that a job may have new output."""
         self.hungry.update(n for n, sub in self.subscriptions.items() if sub.job == job and sub.logs)
 
+    def watched_jobs(self) -> "set[str]":
+        """Return the names of all jobs that are watched."""
+        return {sub.job for sub in self.subscriptions.values()}
+
     # supervisord
 
-    def ask(self) -> None:
-        """Ask supervisord about the processes that somebody wonders about; a thread of its own, for it may hang."""
-        while True:
-            self.asked.wait()
-            self.asked.clear()
-            keys, self.asking = self.asking, set()
-            processes = [self.processes[key] for key in keys if key in self.processes]
-            infos = self.jobs.daemon.info([process.full_name for process in processes], 5.0)
-            self.post(lambda infos=infos, processes=processes: self.on_answers(infos, processes))  # type: ignore[misc]
-
-    def ask_about(self, key: "tuple[str, str]") -> None:
-        """Have supervisord asked about a process."""
-        self.asking.add(key)
-        self.asked.set()
-
     def ask_about_all(self) -> None:
-        """Have supervisord asked about everything, less often the more there is."""
-        for key in self.processes:
-            self.ask_about(key)
+        """Have supervisord asked about everything, less often the more there is: it answers in a single thread."""
+        for process in self.processes.values():
+            self.keeper.ask_about(process)
         self.later(max(ASK_SUPERVISORD, len(self.processes) / 20.0), self.ask_about_all)
 
-    def on_answers(self, infos: "dict[str, dict[str, Any]]", processes: "list[Process]") -> None:
-        """Take what supervisord said."""
-        for process in processes:
-            process.info = infos.get(process.full_name)
-            self.dirty.add((process.job, process.name))
-        self.follow_supervisord()
+    def on_info(self, processes: "list[Process]") -> None:
+        """Supervisord has been asked about these."""
+        self.dirty.update(processes)
+        self.keeper.follow(self.watched_jobs())
 
-    def follow_supervisord(self) -> None:
-        """Be told when supervisord dies; bring it back where it has."""
-        if self.supervisord_fd is not None or not self.subscriptions or self.reviving:
-            return
-        pid = self.jobs.daemon.pid()
-        if pid is None:
-            self.on_supervisord_gone()
-            return
-        self.supervisord = pid
-        self.supervisord_fd = pidfd(pid)
-        if self.supervisord_fd is not None:
-            self.epoll.register(self.supervisord_fd, select.EPOLLIN)
-
-    def on_supervisord_gone(self) -> None:
-        """Tell it, and start another that answers for what survived."""
-        if self.supervisord_fd is not None:
-            self.epoll.unregister(self.supervisord_fd)
-            os.close(self.supervisord_fd)
-            self.supervisord_fd = None
-        self.supervisord = None
+    def on_supervisord(self) -> None:
+        """Supervisord has died, or is back: tell every watch, and ask it about everything."""
+        state = "RUNNING" if self.keeper.pid else None
+        for number in self.subscriptions:
+            self.outbox.put({"event": "supervisord", "sub": number, "pid": self.keeper.pid, "state": state})
         for process in self.processes.values():
             process.info = None
-        self.dirty.update(self.processes)
-        self.tell_supervisord()
-        if not self.reviving and not self.jobs.daemon.attached() and self.is_wanted():
-            self.reviving = True
-            threading.Thread(target=self.revive, daemon=True).start()
-
-    def is_wanted(self) -> bool:
-        """Tell whether any job that is watched still needs supervisord: a teardown's stop is no accident."""
-        records = (self.jobs.root.read_job(sub.job) for sub in self.subscriptions.values())
-        return any(record and not record["released"] for record in records)
-
-    def revive(self) -> None:
-        """Bring supervisord back; again later where that fails."""
-        try:
-            self.orders.start_supervisord()
-        except (Refusal, OSError):
-            time.sleep(1.0)
-        self.post(self.on_revived)
-
-    def on_revived(self) -> None:
-        """Go on as before."""
-        self.reviving = False
-        self.follow_supervisord()
-        self.tell_supervisord()
-        for key in self.processes:
-            self.ask_about(key)
-
-    def tell_supervisord(self) -> None:
-        """Tell every watch how supervisord is."""
-        state = "RUNNING" if self.supervisord else None
-        for number in self.subscriptions:
-            self.outbox.put({"event": "supervisord", "sub": number, "pid": self.supervisord, "state": state})
+            self.dirty.add(process)
+            self.keeper.ask_about(process)
 
     # States
 
     def tell_states(self) -> None:
-        """Tell what changed of the processes that were noted."""
+        """Tell what changed of what was noted."""
         jobs, self.dirty_jobs = self.dirty_jobs, set()
         for job in jobs:
             self.tell_job(job)
-        keys, self.dirty = self.dirty, set()
-        for key in keys:
-            if key in self.processes:
-                self.tell_state(self.processes[key])
+        processes, self.dirty = self.dirty, set()
+        for process in processes:
+            self.tell_state(process)
 
     def tell_state(self, process: Process) -> None:
         """Tell a process's status to the watches that know another one."""
@@ -303,61 +210,60 @@ class Watcher:
         status = self.jobs.status(record, spec, process.info)
         self.follow_runner(process, status)
         for sub in self.subscriptions.values():
-            if sub.job == process.job and process.name in sub.processes and differs(sub.told.get(process.name), status):
-                sub.told[process.name] = status
+            if sub.job == process.job and sub.news(status):
                 self.outbox.put({"event": "state", "sub": sub.number, "process": status})
-        running = status["phase"] in ("starting", "running", "backoff", "stopping")
-        if process.info and running != (process.info["statename"] in RUNNING):
-            self.look_again(process)
         if status["phase"] == "lost":
             self.end_lost(process)
+        if process.info and (status["phase"] in UNDER_WAY) != (process.info["statename"] in RUNNING):
+            self.look_again(process)
+        else:
+            process.looks = 0
 
     def look_again(self, process: Process) -> None:
-        """Ask supervisord again shortly: it notices an end up to a second after we do."""
-        tries = getattr(process, "tries", 0)
-        if tries < len(LOOK_AGAIN):
-            process.tries = tries + 1  # type: ignore[attr-defined]
-            self.later(LOOK_AGAIN[tries], lambda: self.ask_about((process.job, process.name)))
-            self.later(LOOK_AGAIN[-1] * 2, lambda: setattr(process, "tries", 0))
+        """Hear supervisord again shortly, until it tells the same story as the records, or will not."""
+        if process.looks < len(LOOK_AGAIN):
+            self.later(LOOK_AGAIN[process.looks], lambda: self.keeper.ask_about(process))
+            process.looks += 1
 
     def follow_runner(self, process: Process, status: "dict[str, Any]") -> None:
         """Be told when the process's runner ends, however it ends."""
         if status["runner_pid"] == process.runner_pid:
             return
-        if process.pidfd is not None:
-            self.drop_pidfd(process.pidfd)
-        process.runner_pid = status["runner_pid"]
-        if not process.runner_pid:
+        self.unfollow_runner(process)
+        if not status["runner_pid"]:
             return
-        key = (process.job, process.name)
-        process.pidfd = pidfd(process.runner_pid)
+        process.pidfd = pidfd(status["runner_pid"])
         if process.pidfd is None:
-            self.later(LOOK_WITHOUT_PIDFD, lambda: self.dirty.add(key))
-            process.runner_pid = None
-        else:
-            self.pidfds[process.pidfd] = key
-            self.epoll.register(process.pidfd, select.EPOLLIN)
+            self.later(LOOK_WITHOUT_PIDFD, lambda: self.dirty.add(process))
+            return
+        process.runner_pid = status["runner_pid"]
+        self.pidfds[process.pidfd] = process
+        self.epoll.register(process.pidfd, select.EPOLLIN)
 
-    def drop_pidfd(self, fd: int) -> None:
-        """No longer follow a runner."""
-        key = self.pidfds.pop(fd)
-        self.epoll.unregister(fd)
-        os.close(fd)
-        if key in self.processes:
-            self.processes[key].pidfd = self.processes[key].runner_pid = None
+    def unfollow_runner(self, process: Process) -> None:
+        """No longer follow the process's runner."""
+        if process.pidfd is not None:
+            del self.pidfds[process.pidfd]
+            self.epoll.unregister(process.pidfd)
+            os.close(process.pidfd)
+        process.pidfd = process.runner_pid = None
 
     def end_lost(self, process: Process) -> None:
         """End what a killed runner left behind, in a thread of its own; its record then changes the status."""
 
         def end() -> None:
             with self.jobs.root.lock(process.job, "job"):
-                status = read_json(process.place.exit(process.place.last_generation())) or {}
-                if not status.get("final") and (read_json(process.place.run) or {}).get("boot_id"):
+                record = read_json(process.place.exit(process.place.last_generation())) or {}
+                if not record.get("final"):
                     process.place.end_leftovers()
-            self.post(lambda: self.dirty.add((process.job, process.name)))
+            self.post(done)
 
-        if not getattr(process, "ending", False):
-            process.ending = True  # type: ignore[attr-defined]
+        def done() -> None:
+            process.is_being_ended = False
+            self.dirty.add(process)
+
+        if not process.is_being_ended:
+            process.is_being_ended = True
             threading.Thread(target=end, daemon=True).start()
 
     def tell_job(self, job: str) -> None:
@@ -378,51 +284,41 @@ class Watcher:
         hungry, self.hungry = self.hungry, set()
         for number in hungry:
             sub = self.subscriptions.get(number)
-            if sub and self.outbox.has_room():
-                if self.pump_one(sub):
-                    self.hungry.add(number)
-            elif sub:
+            if sub and (not self.outbox.has_room() or self.pump_one(sub)):
                 self.hungry.add(number)
 
     def pump_one(self, sub: Subscription) -> bool:
-        """Send one round of a watch's output; true when there is more and credit for it."""
+        """Send one round of a watch's output; true when there is more, and credit for it."""
         more = False
-        for name in sub.processes:
-            process = self.processes[(sub.job, name)]
-            for stream, reader in process.readers.items():
-                if sub.credit <= 0:
-                    return False
-                key = (name, stream)
-                chunks, reached, end = reader.read(sub.positions[key], min(LOG_CHUNK, sub.credit))
-                for chunk in chunks:
-                    sub.credit -= len(chunk["data"]) * 3 // 4 - chunk["data"].count("=")
-                    line = {"event": "log", "sub": sub.number, "process": name, "stream": stream}
-                    self.outbox.put(dict(line, **chunk), bulk=True)
-                sub.positions[key] = max(sub.positions[key], reached)
-                more = more or reached < end
+        for (name, stream), position in list(sub.positions.items()):
+            if sub.credit <= 0:
+                return False
+            reader = self.processes[(sub.job, name)].readers[stream]
+            chunks, reached, end = reader.read(position, min(LOG_CHUNK, sub.credit))
+            for chunk in chunks:
+                sub.credit -= len(chunk["data"]) * 3 // 4 - chunk["data"].count("=")
+                line = {"event": "log", "sub": sub.number, "process": name, "stream": stream}
+                self.outbox.put(dict(line, **chunk), bulk=True)
+            sub.positions[(name, stream)] = max(position, reached)
+            more = more or reached < end
         return more
 
     # Verbs, in the watcher's thread
 
     def subscribe(self, params: "dict[str, Any]") -> "dict[str, Any]":
-        """Begin a watch and return its number and the job's status."""
+        """Begin a watch; return its number, the job's status, and where the output that follows begins."""
         record = self.jobs.root.job(check_name(params.get("job"), "job"))
-        status = self.jobs.job_status(record, params.get("programs"))
+        programs = params.get("programs")
+        status = self.jobs.job_status(record, programs)
         self.last_number += 1
-        sub = Subscription(self.last_number, params)
-        sub.told_owner = record["owner"]
+        sub = Subscription(self.last_number, record["owner"], params)
         begins = {}
-        for spec, one in zip(self.jobs.processes(record, sub.programs), status["processes"]):
+        for spec, one in zip(self.jobs.processes(record, programs), status["processes"]):
             process = self.process(sub.job, spec, one)
-            sub.processes.append(process.name)
-            sub.told[process.name] = one
-            for stream, reader in process.readers.items():
-                sub.positions[(process.name, stream)] = self.first_position(sub, process, stream, reader, one)
-            begins[process.name] = {stream: sub.positions[(process.name, stream)] for stream in process.readers}
+            begins[process.name] = sub.add(process, one)
             process.info = process.info or ({"statename": one["state"], "start": 0} if one["state"] else None)
             self.follow_runner(process, one)
-            self.ask_about((process.job, process.name))
-            self.dirty.add((process.job, process.name))
+            self.look_soon(process)
         self.subscriptions[sub.number] = sub
         if sub.logs:
             self.hungry.add(sub.number)
@@ -434,13 +330,9 @@ class Watcher:
         if key not in self.processes:
             process = Process(self.jobs, job, spec, {stream: status[stream] for stream in STREAMS})
             self.processes[key] = process
-            os.makedirs(process.place.exits, mode=0o700, exist_ok=True)
-            folders = {process.place.folder, process.place.exits}
-            folders.update(os.path.dirname(path) for path in process.paths.values())
-            watched = [self.watch_folder(folder, key) for folder in sorted(folders)]
-            self.watch_folder(self.jobs.root.job_folder(job), (job, None))
-            if not all(watched):
-                self.look_without_inotify(key)
+            watched = [self.watch_folder(folder, key) for folder in process.folders()]
+            if not all([*watched, self.watch_folder(self.jobs.root.job_folder(job), (job, None))]):
+                self.look_without_inotify(process)
         return self.processes[key]
 
     def watch_folder(self, folder: str, key: "tuple[str, str | None]") -> bool:
@@ -448,39 +340,16 @@ class Watcher:
         number = self.inotify.watch(folder)
         if number is None:
             return False
-        self.folders[number] = key
+        self.folders.setdefault(number, set()).add(key)
         return True
 
-    def look_without_inotify(self, key: "tuple[str, str]") -> None:
+    def look_without_inotify(self, process: Process) -> None:
         """Look at a process four times a second, for as long as somebody watches it."""
-        if key in self.processes:
-            self.dirty.add(key)
-            self.dirty_jobs.add(key[0])
-            self.feed(key[0])
-            self.later(LOOK_WITHOUT_INOTIFY, lambda: self.look_without_inotify(key))
-
-    def first_position(
-        self, sub: Subscription, process: Process, stream: str, reader: StreamReader, status: "dict[str, Any]"
-    ) -> int:
-        """Return where a watch begins to read a stream."""
-        if isinstance(sub.start, dict):
-            return int(sub.start.get(process.name, {}).get(stream, 0))
-        if isinstance(sub.start, int):
-            return reader.position_of_last(sub.start)
-        if sub.start == "end":
-            return reader.bounds()[1]
-        began = (status["positions"] or {}).get(stream, {}).get("start", 0)
-        order = read_json(process.place.next) or {}
-        if order.get("order") == "start":  # what was restarted in place belongs to it
-            began = min(began, reader.position_since_generation(order["generation"]))
-        if sub.start == "beginning" or not sub.consumer:
-            return began  # type: ignore[no-any-return]
-        cursor = (read_json(self.cursor_file(process, sub.consumer)) or {}).get("positions", {}).get(stream, began)
-        return max(cursor, began) if order.get("order") == "start" else cursor  # type: ignore[no-any-return]
-
-    def cursor_file(self, process: Process, consumer: str) -> str:
-        """Return the file that keeps how far a consumer has read."""
-        return os.path.join(process.place.folder, "cursor", check_name(consumer, "consumer") + ".json")
+        if self.processes.get(process.key) is process:
+            self.dirty.add(process)
+            self.dirty_jobs.add(process.job)
+            self.feed(process.job)
+            self.later(LOOK_WITHOUT_INOTIFY, lambda: self.look_without_inotify(process))
 
     def add_credit(self, number: int, count: int) -> None:
         """Allow a watch that many more bytes."""
@@ -493,39 +362,15 @@ class Watcher:
         """End a watch, and forget what only it looked at."""
         self.subscriptions.pop(number, None)
         self.hungry.discard(number)
-        wanted = {(sub.job, name) for sub in self.subscriptions.values() for name in sub.processes}
+        wanted = set()  # type: set[tuple[str, str | None]]
+        wanted.update((sub.job, name) for sub in self.subscriptions.values() for name in sub.told)
         for key in [key for key in self.processes if key not in wanted]:
             process = self.processes.pop(key)
-            if process.pidfd is not None:
-                self.drop_pidfd(process.pidfd)
-        jobs = {job for job, _ in wanted}
-        for number, (job, name) in list(self.folders.items()):
-            if (job, name) not in wanted and not (name is None and job in jobs):
+            self.unfollow_runner(process)
+            self.dirty.discard(process)
+        wanted.update((job, None) for job in self.watched_jobs())
+        for number, keys in list(self.folders.items()):
+            keys &= wanted
+            if not keys:
                 self.inotify.forget(number)
                 del self.folders[number]
-
-
-def differs(told: "dict[str, Any] | None", status: "dict[str, Any]") -> bool:
-    """Tell whether a status says anything new; where the log ends is no news."""
-    if told is None:
-        return True
-    return any(told.get(name) != value for name, value in status.items() if name != "positions")
-
-
-def acknowledge(jobs: Jobs, params: "dict[str, Any]") -> None:
-    """Keep how far a consumer has read, and which ends it has reported."""
-    job, consumer = check_name(params.get("job"), "job"), check_name(params.get("consumer"), "consumer")
-    positions, reported = params.get("positions") or {}, params.get("reported") or {}
-    changes = collections.defaultdict(dict)  # type: dict[str, dict[str, Any]]
-    for process, streams in positions.items():
-        changes[process]["positions"] = streams
-    for process, generation in reported.items():
-        changes[process]["reported"] = generation
-    for process, change in changes.items():
-        folder = os.path.join(jobs.root.place(job, check_name(process, "process")).folder, "cursor")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        path = os.path.join(folder, consumer + ".json")
-        cursor = read_json(path) or {"format": 1, "positions": {}, "reported": 0}
-        cursor["positions"].update(change.get("positions", {}))
-        cursor["reported"] = max(cursor["reported"], change.get("reported", 0))
-        write_json(path, cursor)
