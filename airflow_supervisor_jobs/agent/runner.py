@@ -1033,7 +1033,7 @@ def enter(spec: "dict[str, Any]", place: Place, identity: "tuple[int, int, str, 
         environment.update(USER=name, LOGNAME=name, HOME=home)
     environment.update(values)
     home = environment.get("HOME") or "/"
-    directory = spec["directory"] or home
+    directory = spec["directory"] or (home if os.path.isdir(home) else "/")
     if directory == "~" or directory.startswith("~/"):
         directory = home + directory[1:]
     os.chdir(directory.encode("utf-8", "surrogateescape"))
