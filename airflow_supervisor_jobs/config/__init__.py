@@ -17,15 +17,9 @@ from airflow_supervisor_jobs.config.host import DEFAULT_ROOT, Host
 from airflow_supervisor_jobs.config.job import Job, Kind, Process
 from airflow_supervisor_jobs.config.library import find_config_dir
 from airflow_supervisor_jobs.config.loader import job_names, load_file, load_host, load_job, load_jobs, make_job
-from airflow_supervisor_jobs.config.program import (
-    EventListener,
-    FcgiProgram,
-    Group,
-    IfSupervisordDies,
-    Program,
-    Restart,
-)
+from airflow_supervisor_jobs.config.program import IfSupervisordDies, Program, Restart
 from airflow_supervisor_jobs.config.schema import json_schema
+from airflow_supervisor_jobs.config.sections import EventListener, FcgiProgram, Group
 from airflow_supervisor_jobs.config.spec import render_spec
 from airflow_supervisor_jobs.config.templates import render_templates
 

@@ -16,8 +16,9 @@ from airflow_supervisor_jobs.config.base import MisfitError, Model
 from airflow_supervisor_jobs.config.dag import DagOptions
 from airflow_supervisor_jobs.config.expansion import expand, has_process_num
 from airflow_supervisor_jobs.config.host import Host
-from airflow_supervisor_jobs.config.names import Name, check_name, nearest
-from airflow_supervisor_jobs.config.program import EventListener, FcgiProgram, Group, ProcessOptions, Program
+from airflow_supervisor_jobs.config.names import Name, ProgramName, check_name, nearest
+from airflow_supervisor_jobs.config.program import ProcessOptions, Program
+from airflow_supervisor_jobs.config.sections import EventListener, FcgiProgram, Group
 
 #: Names in a job's folder on the host that no process can have.
 _RESERVED = frozenset({"env", "job.json"})
@@ -73,16 +74,16 @@ class Job(Model):
     host: Host = Host()
     """Where it runs."""
 
-    programs: dict[Name, Program] = Field(default_factory=dict)
+    programs: dict[ProgramName, Program] = Field(default_factory=dict)
     """What runs, by name."""
 
-    groups: dict[Name, Group] = Field(default_factory=dict)
+    groups: dict[ProgramName, Group] = Field(default_factory=dict)
     """Groups of its programs, by name."""
 
-    fcgi_programs: dict[Name, FcgiProgram] = Field(default_factory=dict)
+    fcgi_programs: dict[ProgramName, FcgiProgram] = Field(default_factory=dict)
     """FastCGI programs, by name."""
 
-    event_listeners: dict[Name, EventListener] = Field(default_factory=dict)
+    event_listeners: dict[ProgramName, EventListener] = Field(default_factory=dict)
     """Listeners to supervisord's events, by name."""
 
     airflow: AirflowOptions = AirflowOptions()

@@ -27,7 +27,7 @@ from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
 from airflow_supervisor_jobs.config.library import Library, find_config_dir, given_config_dir
 from airflow_supervisor_jobs.config.names import check_name
-from airflow_supervisor_jobs.config.overrides import Override, parse_overrides
+from airflow_supervisor_jobs.config.overrides import Override, parse_host_overrides, parse_overrides
 from airflow_supervisor_jobs.config.short_form import to_long_form
 from airflow_supervisor_jobs.config.source import Keys, Source, read_source
 from airflow_supervisor_jobs.config.values import FROM_FILE
@@ -96,7 +96,7 @@ def make_job(
 
     :raises ConfigError: what is wrong in it.
     """
-    source = Source(label=name, data=_plain(dict(data)))
+    source = Source(label=name, data={key: _plain(value) for key, value in data.items() if key != "source"})
     return _build(_library_for(None, config_dir), source, name, overrides, path=None)
 
 
@@ -107,7 +107,7 @@ def load_host(name: str, overrides: Sequence[str] = (), config_dir: Path | str |
     """
     library = _library_for(None, config_dir)
     body = Source(label=f"host {name}", data={"host": name})
-    wanted = [Override(text, "", f"host.{text.partition('=')[0]}", "", text.partition("=")[2]) for text in overrides]
+    wanted = parse_host_overrides(overrides)
     data, files = _compose(library, body, wanted)
     return _validate(Host, data["host"], [*reversed(wanted), *files], within=("host",))
 
@@ -140,7 +140,11 @@ def _build(library: Library, source: Source, name: str, overrides: Sequence[str]
     long = to_long_form(source, program=name)
     wanted = parse_overrides(overrides, long.data)
     data, files = _compose(library, long, wanted)
-    data = with_own_daemon(with_program_defaults({"name": name, "source": path, **data}), job=name)
+    if data.get("name", name) != name:
+        raise ConfigError(
+            f"{long.label}: a job's name is that of its file, {name!r}, and no override or policy changes it"
+        )
+    data = with_own_daemon(with_program_defaults({**data, "name": name, "source": path}), job=name)
     return _validate(Job, data, [*reversed(wanted), long, *files], context=FROM_FILE if path else None)
 
 

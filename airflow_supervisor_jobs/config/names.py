@@ -27,8 +27,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_program_name(name: str) -> str:
+    """Return ``name`` if it is one without a dot.
+
+    :raises ValueError: it is none, or ``JOB.NAME`` could be that of another job's program on the host.
+    """
+    if "." in check_name(name):
+        raise ValueError(f"{name!r} has a '.', which stands between job and program on the host. Use '_' or '-'")
+    return name
+
+
 #: A name that is safe as a file name, in supervisord's config and in messages.
 Name = Annotated[str, AfterValidator(check_name)]
+#: A name of a program or group in its job.
+ProgramName = Annotated[str, AfterValidator(check_program_name)]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +50,22 @@ class Override:
 def parse_overrides(texts: Sequence[str], data: Mapping[str, Any]) -> list[Override]:
     """Return the overrides of a job whose long form is ``data``.
 
+    :raises ConfigError: one is not ``key=value``, or nobody knows its key.
+    """
+    return [_parse(text, lambda key: place_of(key, data)) for text in texts]
+
+
+def parse_host_overrides(texts: Sequence[str]) -> list[Override]:
+    """Return the overrides of a host's own fields.
+
     :raises ConfigError: one is not ``key=value``.
     """
-    return [_parse(text, data) for text in texts]
+    return [_parse(text, lambda key: f"host.{key}") for text in texts]
 
 
-def _parse(text: str, data: Mapping[str, Any]) -> Override:
+def _parse(text: str, place: Callable[[str], str]) -> Override:
     match = _FORM.fullmatch(text)
     if not match or (match["value"] is None and match["prefix"] != "~"):
         raise ConfigError(f"override {text!r}: not key=value. Write, for example, host=staging or airflow.runtime=2h")
-    key = match["key"] if match["package"] else place_of(match["key"], data)
+    key = match["key"] if match["package"] else place(match["key"])
     return Override(text, match["prefix"] or "", key, match["package"] or "", match["value"])

@@ -27,7 +27,8 @@ from airflow_supervisor_jobs.config.dag import DagOptions
 from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
-from airflow_supervisor_jobs.config.program import EventListener, FcgiProgram, Group, ProcessOptions, Program, Restart
+from airflow_supervisor_jobs.config.program import ProcessOptions, Program, Restart
+from airflow_supervisor_jobs.config.sections import EventListener, FcgiProgram, Group
 
 #: The tables, in the order of the page: title, model, the model whose options are not repeated.
 TABLES: tuple[tuple[str, type[BaseModel], type[BaseModel] | None], ...] = (

@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow_supervisor_jobs.config.expansion import escape, expand_for_supervisord
 from airflow_supervisor_jobs.config.job import Job, Kind
-from airflow_supervisor_jobs.config.program import EventListener, FcgiProgram, ProcessOptions
+from airflow_supervisor_jobs.config.program import ProcessOptions
+from airflow_supervisor_jobs.config.sections import EventListener, FcgiProgram
 from airflow_supervisor_jobs.config.text import can_stand, comment, section
 
 #: Seconds beyond a program's own ``stopwaitsecs`` that supervisord grants the runner to end the tree and record it.
