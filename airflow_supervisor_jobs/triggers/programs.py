@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -14,6 +15,7 @@ from airflow_supervisor_jobs.hosts.watch import Concluded, Target, watch
 from airflow_supervisor_jobs.triggers.journal import Journal
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.reach import triggerer_pipes
+from airflow_supervisor_jobs.triggers.settle import settle
 from airflow_supervisor_jobs.triggers.states import was_killed
 
 #: Under this name the host keeps how far the task's log has come.
@@ -48,6 +50,7 @@ class SupervisorProgramsTrigger(BaseTrigger):
     @override
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Yield one event: what :meth:`Journal.event` says of the end."""
+        began = asyncio.get_running_loop().time()
         pin = Pin.from_dict(self.pin)
         journal = Journal(self.log)
         pipes = triggerer_pipes(pin.resolved_host())
@@ -57,6 +60,7 @@ class SupervisorProgramsTrigger(BaseTrigger):
                 if isinstance(observation, Concluded):
                     # Should the event be lost, the next watch of this try concludes the same from the records.
                     await observation.confirm()
+        await settle(began)
         yield TriggerEvent(journal.event())  # type: ignore[no-untyped-call]
 
     @override

@@ -13,6 +13,7 @@ from typing_extensions import override
 from airflow_supervisor_jobs.config import Host
 from airflow_supervisor_jobs.exceptions import AgentError, HostError, HostUnreachable
 from airflow_supervisor_jobs.triggers.reach import triggerer_pipes
+from airflow_supervisor_jobs.triggers.settle import settle
 
 FORMAT = 1
 FIRST_DELAY = 2.0
@@ -41,6 +42,7 @@ class SupervisorRequestTrigger(BaseTrigger):
     @override
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Yield one event, however long the host is out of sight."""
+        began = asyncio.get_running_loop().time()
         pipes = triggerer_pipes(Host.model_validate(self.host))
         delay = FIRST_DELAY
         while True:
@@ -58,4 +60,5 @@ class SupervisorRequestTrigger(BaseTrigger):
                 break
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 -- so that many do not come at once
             delay = min(2 * delay, LONGEST_DELAY)
+        await settle(began)
         yield TriggerEvent({"format": FORMAT, **answer})  # type: ignore[no-untyped-call]

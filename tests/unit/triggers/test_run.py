@@ -13,7 +13,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow_supervisor_jobs.config import Host, Job, Program, render_spec
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.operators.configure import reachable_part
-from airflow_supervisor_jobs.triggers import programs, request
+from airflow_supervisor_jobs.triggers import programs, request, settle
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
 from airflow_supervisor_jobs.triggers.reach import worker_pipes
@@ -22,6 +22,12 @@ from tests.services.embedded_ssh import EmbeddedSSH
 
 OWNER = {"dag_id": "feed", "run_id": "r"}
 TASK = {"dag_id": "feed", "run_id": "r", "task_id": "watch_programs", "map_index": -1}
+
+
+@pytest.fixture(autouse=True)
+def no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none to wait for."""
+    monkeypatch.setattr(settle, "SETTLE_S", 0.0)
 
 
 def pin_of(job: Job) -> Pin:
@@ -117,6 +123,16 @@ async def test_a_refusal_is_an_answer(root: Path) -> None:
     params = {"job": "feed", "owner": {"dag_id": "another"}, "purge": False}
     event = await fired(SupervisorRequestTrigger(host=pin.host, verb="remove", params=params).run())
     assert event["error"]["code"] == "not_owner"
+
+
+async def test_an_event_waits_until_the_scheduler_knows_of_the_deferral(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "SETTLE_S", 2.0)
+    host = Host(root=str(root)).model_dump(mode="json", exclude_defaults=True)
+    began = asyncio.get_running_loop().time()
+    await fired(SupervisorRequestTrigger(host=host, verb="status", params={"job": None}).run())
+    assert asyncio.get_running_loop().time() - began >= 2.0
 
 
 class Failures:
