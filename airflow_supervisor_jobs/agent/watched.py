@@ -73,9 +73,14 @@ class Subscription:
         if self.start == "end":
             return reader.bounds()[1]
         began = (status["positions"] or {}).get(stream, {}).get("start", 0)
+        order = read_json(process.place.next) or {}
+        is_ordered = order.get("order") == "start"  # else what runs was found by a new supervisord
+        if is_ordered:  # what was restarted in place belongs to it
+            began = min(began, reader.position_since_generation(order["generation"]))
         if self.start == "beginning" or not self.consumer:
             return int(began)
-        return int(cursor(process.place.folder, self.consumer)["positions"].get(stream, began))
+        read = int(cursor(process.place.folder, self.consumer)["positions"].get(stream, began))
+        return max(read, int(began)) if is_ordered else read
 
     def news(self, status: "dict[str, Any]") -> bool:
         """Take a process's status, and tell whether it says anything new; where the log ends is no news."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -88,10 +89,13 @@ class Host:
         return [params for name, params in self.asked if name == verb]
 
     async def until(self, what: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
-            while not what():
-                self.changed.clear()
-                await self.changed.wait()
+        deadline = time.monotonic() + 30
+        while not what():
+            self.changed.clear()
+            try:
+                await asyncio.wait_for(self.changed.wait(), deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                raise AssertionError(f"it did not come to that; the host was asked {self.asked}") from None
 
 
 class ScriptedPipe(Pipe):
@@ -171,7 +175,7 @@ class Watching:
         self.task.add_done_callback(lambda _task: host.changed.set())
 
     async def _run(self, observations: AsyncIterator[Observation]) -> None:
-        async with aclosing(observations) as watching:  # type: ignore[type-var]
+        async with aclosing(observations) as watching:
             async for observation in watching:
                 self.seen.append(observation)
                 self.host.changed.set()
@@ -179,8 +183,7 @@ class Watching:
                     await observation.confirm()
 
     async def ended(self) -> Concluded:
-        async with asyncio.timeout(5):
-            await self.task
+        await asyncio.wait_for(self.task, 30)
         assert isinstance(self.seen[-1], Concluded), self.seen
         return self.seen[-1]
 
@@ -434,7 +437,7 @@ async def test_lines_are_acknowledged_some_time_after_they_were_handed_over(monk
 async def test_a_watch_that_is_left_keeps_what_was_handed_over() -> None:
     host = Host()
     host.output = b"one\ntwo\n"
-    async with aclosing(watch(MINE, POLICY, pipes=host.pipes)) as watching:  # type: ignore[type-var]
+    async with aclosing(watch(MINE, POLICY, pipes=host.pipes)) as watching:
         async for seen in watching:
             if isinstance(seen, Output) and seen.text == "two":
                 break

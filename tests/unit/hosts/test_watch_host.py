@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
@@ -41,14 +42,16 @@ class Watching:
         self._task = asyncio.create_task(self._run(target))
 
     async def until(self, what: Callable[[], Any]) -> None:
-        async with asyncio.timeout(30):
-            while not what():
-                self._changed.clear()
-                await self._changed.wait()
+        deadline = time.monotonic() + 30
+        while not what():
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                raise AssertionError(f"it did not come to that; seen last: {self.seen[-5:]}") from None
 
     async def conclusion(self) -> Concluded:
-        async with asyncio.timeout(60):
-            await self._task
+        await asyncio.wait_for(self._task, 60)
         assert isinstance(self.seen[-1], Concluded)
         return self.seen[-1]
 
