@@ -60,9 +60,6 @@ def _tell(error: Exception, *, form: Format) -> int:
     if isinstance(error, typer.TyperException):
         print_error(ConfigError(f"{error.format_message()} See supervisor-jobs --help."), form=form)
         return Exit.CONFIG
-    if isinstance(error, BrokenPipeError):
-        sys.stdout = None  # nobody reads on, and Python would complain at its exit
-        return Exit.OK
     words = f"this is a defect of supervisor-jobs: {type(error).__name__}: {error}. See its traceback with --debug"
     print_error(SupervisorJobsError(words), form=form)
     return Exit.FAILED
