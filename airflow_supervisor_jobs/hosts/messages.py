@@ -44,7 +44,8 @@ class Status(_Shape):
     owner: Owner | None
     started_at: float | None
     ended_at: float | None
-    exit_code: Annotated[int, Field(ge=0, le=255)] | None
+    #: supervisord, the only witness of what runs without a runner, says -1 for any signal
+    exit_code: Annotated[int, Field(ge=-1, le=255)] | None
     signal: Annotated[int, Field(ge=1, le=64)] | None
     restarts: Count
     record: dict[str, Any] | None

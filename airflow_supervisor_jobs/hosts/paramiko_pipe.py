@@ -129,7 +129,7 @@ class _ParamikoChannel(Channel):
         return bytes(self._tail)
 
     def _close_in_thread(self) -> None:
-        self._session.close()
+        # Not the session first: it would say goodbye, and wait for a host that may have fallen silent.
         self._stack.close()
         self._room.release()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +16,17 @@ import pytest
 
 from airflow_supervisor_jobs.config import Host
 from airflow_supervisor_jobs.exceptions import HostRefused, HostUnreachable
+from airflow_supervisor_jobs.hosts import stream
 from airflow_supervisor_jobs.hosts.connect import SSHLibrary, open_pipe
 from airflow_supervisor_jobs.hosts.connections import load_connection
 from airflow_supervisor_jobs.hosts.paramiko_pipe import ParamikoPipe
 from airflow_supervisor_jobs.hosts.settings import HostSettings, resolve
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 from tests.services.embedded_ssh import EmbeddedSSH
+from tests.services.link import Link
 from tests.services.ssh import LOOPBACK, SSHAccount, free_port
 from tests.services.sshd import OpenSSH
+from tests.services.waiting import eventually
 
 Server = OpenSSH | EmbeddedSSH
 pytestmark = pytest.mark.timeout(60)
@@ -158,6 +163,25 @@ async def test_a_password_by_reference(
         assert await works(open_pipe(settings, library=library))
 
 
+async def test_the_users_agent_alone(
+    server: Server, library: SSHLibrary, root: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("ssh-agent") is None:
+        pytest.skip("there is no ssh-agent (Debian: apt-get install openssh-client)")
+    socket_path = short_folder / "agent.sock"
+    monkeypatch.setenv("AIRFLOW_CONN_FAR", server.connection(key_file=None, look_for_keys="false"))
+    settings = resolve(Host(name="far", ssh_conn_id="far", root=str(root)), load_connection("far"), user_config=None)
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL) as agent:
+        try:
+            await eventually(socket_path.exists, last_seen=lambda: list(short_folder.iterdir()))
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(socket_path))
+            assert "log" in await refusal(open_pipe(settings, library=library))
+            subprocess.run(["ssh-add", "-q", str(server.key_file)], check=True)
+            assert await works(open_pipe(settings, library=library))
+        finally:
+            agent.terminate()
+
+
 async def test_a_connection_of_airflows_leads_there_too(
     server: Server, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +234,27 @@ async def test_one_that_is_silent_from_the_start_is_unreachable(
     with pytest.raises(HostUnreachable):
         await asyncio.wait_for(open_pipe(replace(settings, ssh=hasty), library=library).open(), 30)
     silent.close()
+
+
+async def test_a_network_that_swallows_everything_is_noticed_and_left_at_once(
+    server: Server, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "SILENCE_LIMIT", 8)
+    loop = asyncio.get_running_loop()
+    async with Link(server.port) as link:
+        host = server.host(name="far", root=str(root), port=link.port, host_key=server.host_key)
+        pipe = open_pipe(resolve(Host.model_validate(host), user_config=None), library=library)
+        await pipe.open()
+        link.swallow()
+        spec = {"format": 1, "job": "job", "filler": "x" * 8_000_000}
+        request = pipe.request("install", spec=spec, owner=None, if_running="adopt")
+        with pytest.raises(HostUnreachable, match="silent for 8 s"):
+            await asyncio.wait_for(request, 40)
+        closing = loop.time()
+        await asyncio.wait_for(pipe.close(), 20)
+        assert loop.time() - closing < 10
+        async with pipe_to(server, library, root) as other:
+            assert await other.request("ping")
 
 
 @needs_openssh
