@@ -31,8 +31,10 @@ class End:
 def grace_of(status: ProcessStatus) -> float:
     """Return for how many seconds the end of a process may yet turn out to be a restart."""
     record = status.record
-    if record is None or not status.has_ended:
+    if not status.has_ended:
         return 0.0
+    if record is None:
+        return TERMINATED_GRACE_S if status.state == "STOPPED" else 0.0
     if record.reason is EndReason.TERMINATED:
         return TERMINATED_GRACE_S
     if record.stop is not None and record.reason is EndReason.STOPPED and record.stop.reason is StopReason.RESTART:
@@ -68,6 +70,8 @@ def _read(status: ProcessStatus, exitcodes: Collection[int], skips: Collection[i
         return Verdict.LOST, f"is gone and left no exit status: the host was restarted, or its runner was killed{why}"
     if record is not None and record.reason in _REASONS:
         return _REASONS[record.reason](record)
+    if record is None and status.state == "STOPPED":  # without a runner, supervisord is all there is to ask
+        return Verdict.STOPPED, "was stopped"
     return _by_status(status, exitcodes, skips)
 
 
