@@ -26,7 +26,7 @@ from airflow_supervisor_jobs.config.values import (
 
 _MEGABYTE = 1024 * 1024
 
-
+#: When a program that ended is restarted on its host.
 AutoRestart = Annotated[
     Literal["unexpected"] | bool,
     BeforeValidator(parse_autorestart, json_schema_input_type=Literal["unexpected"] | bool),
@@ -43,22 +43,22 @@ class IfSupervisordDies(Enum):
 class Restart(Model):
     """How often and how fast a program is restarted on its host; ``autorestart`` says whether."""
 
-    attempts: Annotated[int, Field(ge=0)] | None = 3
+    attempts: Annotated[Annotated[int, Field(ge=0)] | None, Owner.RUNNER] = 3
     """Restarts within `interval`, after which the job has failed; null is without limit."""
 
-    interval: Duration = 3600
+    interval: Annotated[Duration, Owner.RUNNER] = 3600
     """Seconds in which restarts are counted."""
 
-    delay: Duration = 1
+    delay: Annotated[Duration, Owner.RUNNER] = 1
     """Seconds before the first restart."""
 
-    backoff: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2
+    backoff: Annotated[float, Field(ge=1, allow_inf_nan=False), Owner.RUNNER] = 2
     """What the delay is multiplied with from one restart to the next."""
 
-    max_delay: Duration = 60
+    max_delay: Annotated[Duration, Owner.RUNNER] = 60
     """The longest delay, in seconds."""
 
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.1
+    jitter: Annotated[float, Field(ge=0, le=1), Owner.RUNNER] = 0.1
     """The part of a delay that is left to chance, 0 to 1, so that many jobs do not restart at once."""
 
 
