@@ -1,6 +1,6 @@
 """Measure what a hundred runners cost: memory by PSS, and the time from the order to the program's first line.
 
-    python -m bench.runner_memory [NUMBER]
+python -m bench.runner_memory [NUMBER]
 """
 
 from __future__ import annotations
