@@ -183,10 +183,14 @@ async def _watch(pipe: Pipe, job: Job, timeout: float | None, *, quietly: bool =
 
     policy = WatchPolicy.for_job(job, runtime=None, check_timeout=timeout, unreachable_timeout=None)
     target = Target(job.name, logs=False, start="end")
+    told: dict[str, str] = {}
     async with aclosing(watch(target, policy, pipes=pipes_from(pipe, job.host))) as observations:
         async for seen in observations:
             if isinstance(seen, Changed) and not quietly:
-                say(f"{job.name}:{seen.status.process}: {_words(seen.status)}", style="dim")
+                words = _words(seen.status)
+                if told.get(seen.status.process) != words:
+                    say(f"{job.name}:{seen.status.process}: {words}", style="dim")
+                told[seen.status.process] = words
             elif isinstance(seen, Contact) and not seen.reachable:
                 say(f"{seen.error} Waiting for it to come back", style="yellow")
     return cast("Concluded", seen)  # the last there is
