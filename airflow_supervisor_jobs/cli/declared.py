@@ -22,9 +22,8 @@ from airflow_supervisor_jobs.cli.options import (
     overrides_of,
 )
 from airflow_supervisor_jobs.cli.reach import folder_of
-from airflow_supervisor_jobs.config import Host, Job, Secret, json_schema, load_job, load_jobs
+from airflow_supervisor_jobs.config import Host, Job, Secret, check_file, json_schema, load_job, load_jobs
 from airflow_supervisor_jobs.config.daemon_writer import write_daemon
-from airflow_supervisor_jobs.config.loader import load_file
 from airflow_supervisor_jobs.config.writer import write_conf
 from airflow_supervisor_jobs.exceptions import ConfigError
 
@@ -98,9 +97,14 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], config_dir: Path |
 
 def _check_file(path: Path, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
     try:
-        return _row(load_file(path, overrides, None if config_dir is None else folder_of(config_dir)))
+        found = check_file(path, overrides, None if config_dir is None else folder_of(config_dir))
+        return _row(found) if isinstance(found, Job) else _fine(path)
     except (ConfigError, OSError) as error:
         return {"job": path.stem, "file": str(path), "ok": "no", "error": str(error)}
+
+
+def _fine(path: Path) -> dict[str, Any]:
+    return {"job": path.stem, "file": str(path), "ok": "yes", "error": None}
 
 
 def _row(job: Job) -> dict[str, Any]:

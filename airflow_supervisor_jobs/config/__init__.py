@@ -16,7 +16,15 @@ from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.config.host import DEFAULT_ROOT, Host
 from airflow_supervisor_jobs.config.job import Job, Kind, Process
 from airflow_supervisor_jobs.config.library import find_config_dir
-from airflow_supervisor_jobs.config.loader import job_names, load_file, load_host, load_job, load_jobs, make_job
+from airflow_supervisor_jobs.config.loader import (
+    check_file,
+    job_names,
+    load_file,
+    load_host,
+    load_job,
+    load_jobs,
+    make_job,
+)
 from airflow_supervisor_jobs.config.program import IfSupervisordDies, Program, Restart
 from airflow_supervisor_jobs.config.schema import json_schema
 from airflow_supervisor_jobs.config.sections import EventListener, FcgiProgram, Group
@@ -48,6 +56,7 @@ __all__ = [
     "Supervisord",
     "UnixHttpServer",
     "Watch",
+    "check_file",
     "find_config_dir",
     "job_names",
     "json_schema",

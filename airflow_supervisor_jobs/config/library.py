@@ -83,7 +83,7 @@ class Library:
 
     @cached_property
     def _contents(self) -> dict[str, bytes]:
-        return {name: path.read_bytes() for name, path in sorted(self.paths.items())}
+        return {name: _content(path) for name, path in sorted(self.paths.items())}
 
 
 class Groups(Mapping[str, Source]):
@@ -145,6 +145,14 @@ def calling_file() -> Path | None:
         frame = frame.f_back  # type: ignore[assignment]
     file = frame.f_code.co_filename if frame is not None else ""
     return Path(file) if os.path.isfile(file) else None  # noqa: PTH113 - "<stdin>" is no path
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds; one that cannot be read is an error only for those who draw from it."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _group_files(folder: Path) -> Iterator[tuple[str, Path]]:

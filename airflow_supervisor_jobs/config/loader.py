@@ -89,6 +89,23 @@ def load_file(path: Path | str, overrides: Sequence[str] = (), config_dir: Path 
     return _load(_library_for(file, config_dir), file, overrides)
 
 
+def check_file(
+    path: Path | str, overrides: Sequence[str] = (), config_dir: Path | str | None = None
+) -> Job | Host | None:
+    """Return what a YAML file declares: a host, if its folder is called ``host``, else a job; None for a policy.
+
+    :raises ConfigError: what is wrong in it, with file, line and column.
+    """
+    file = Path(path).absolute()
+    if file.parent.name == "host":
+        return load_host(file.stem, overrides, file.parent.parent)
+    if file.parent.name == "policy":
+        any_job = {"command": "true", "defaults": [{"policy": file.stem}]}
+        _build(Library(file.parent.parent), Source(str(path), data=any_job), "any", overrides, path=file)
+        return None
+    return load_file(path, overrides, config_dir)
+
+
 def make_job(
     data: Mapping[str, Any], *, name: str, overrides: Sequence[str] = (), config_dir: Path | str | None = None
 ) -> Job:

@@ -13,6 +13,7 @@ import pytest
 from airflow_supervisor_jobs.config import (
     Host,
     Program,
+    check_file,
     find_config_dir,
     job_names,
     load_file,
@@ -173,6 +174,26 @@ def test_a_file_needs_no_folder(tmp_path: Path) -> None:
 
 def test_a_file_finds_the_folder_it_is_in(configs: Path) -> None:
     assert load_file(configs / "job" / "two.yaml").host.hostname == "far"
+
+
+def test_hosts_and_policies_are_checked_by_themselves(configs: Path) -> None:
+    write(configs / "policy/slow.yaml", "runtime: 2h\nstopwaitsecs: 5\n")
+    assert check_file(configs / "policy/slow.yaml") is None
+    assert check_file(configs / "host/far.yaml") == load_host("far", config_dir=configs)
+    assert check_file(configs / "job/one.yaml") == load_job("one", config_dir=configs)
+    write(configs / "policy/slow.yaml", "runtime: 2h\nstopwaitsecs: -5\n")
+    with pytest.raises(ConfigError, match=r"slow\.yaml:2:15: programs\.any\.stopwaitsecs"):
+        check_file(configs / "policy/slow.yaml")
+    write(configs / "host/far.yaml", "port: 5\n")
+    with pytest.raises(ConfigError, match=r"far\.yaml:1:7: host\.port: is for SSH"):
+        check_file(configs / "host/far.yaml")
+
+
+def test_a_file_that_is_gone_hurts_only_who_draws_from_it(configs: Path) -> None:
+    (configs / "host/gone.yaml").symlink_to("nowhere")
+    assert list(load_jobs(configs)) == ["one", "two"]
+    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
+        load_job("one", ["host=gone"], configs)
 
 
 def test_hosts(configs: Path) -> None:
