@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-DEFAULT_ROOT = "~/.airflow-supervisor-jobs"
+from airflow_supervisor_jobs.config import DEFAULT_ROOT
+
 SSH_PORT = 22
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from abc import abstractmethod
 from collections import deque
@@ -25,6 +26,8 @@ SILENCE_LIMIT = 30
 PING_INTERVAL = 10
 #: Bytes of events that may wait for their readers before a pipe is given up.
 MAX_WAITING = 64 * 1024 * 1024
+#: Seconds that an agent's last words may take after its output ended.
+_EXIT_WAIT = 1
 
 
 def in_empty_context(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -162,7 +165,7 @@ class StreamPipe(Pipe):
                 said = await channel.read()
                 self._silent_seconds = 0
                 if not said:
-                    raise ConnectionError("the agent ended")
+                    raise ConnectionError(await _how_it_ended(channel))
         except ProtocolError as error:
             await self._break(error)
         except OSError as error:
@@ -229,6 +232,15 @@ class StreamPipe(Pipe):
     def _check_open(self) -> None:
         if self._end is not None:
             raise _again(self._end)
+
+
+async def _how_it_ended(channel: Channel) -> str:
+    """Return words for an agent's end; its last words on standard error have arrived by then."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        status = await asyncio.wait_for(channel.exit_status(), _EXIT_WAIT)
+        if status is not None:
+            return f"the agent ended with {status}"
+    return "the agent ended"
 
 
 class _Closed(HostUnreachable):

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_supervisor_jobs.hosts.bootstrap import our_agent, our_supervisor, zip_folder
+from airflow_supervisor_jobs.exceptions import HostUnreachable
+from airflow_supervisor_jobs.hosts import bootstrap
+from airflow_supervisor_jobs.hosts.bootstrap import MARKER, our_agent, our_supervisor, zip_folder
 from airflow_supervisor_jobs.hosts.channel import agent_argv, agent_command, last_lines
 from airflow_supervisor_jobs.hosts.connect import open_pipe
 from airflow_supervisor_jobs.hosts.local import clean_environment
@@ -100,3 +102,17 @@ async def test_a_local_agent_has_a_session_and_an_environment_of_its_own(
         assert os.getsid(pid) == pid
         assert b"a secret" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert str(root).encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def test_the_last_words_of_an_agent_that_dies_are_quoted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dies = f"""
+import sys
+sys.stdin.buffer.readline()
+print({(MARKER + b'{"have": true}').decode()!r}, flush=True)
+sys.stdin.buffer.readline()
+sys.stderr.write("Traceback ...\\nMemoryError: oh dear\\n")
+sys.exit(3)
+"""
+    monkeypatch.setattr(bootstrap, "our_agent", lambda: bootstrap.Agent(dies, b"", "0"))
+    with pytest.raises(HostUnreachable, match=r"ended with 3 \(Traceback ... \| MemoryError: oh dear\)"):
+        await open_pipe(HostSettings(root=str(root))).open()
