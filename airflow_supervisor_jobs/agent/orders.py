@@ -115,8 +115,10 @@ class Orders:
         if last and not exit_record:
             place.end_leftovers()
             exit_record = read_json(place.exit(last)) or {}
+        ordered_by = (exit_record.get("stop") or {}).get("owner")
         mine = exit_record.get("owner") == owner or record.get("adopted", {}).get(spec["process"]) == last
-        if not anew and exit_record and mine and last not in self.reported(place):
+        # Who ordered an end knows of it.
+        if not anew and exit_record and mine and ordered_by != owner and last not in self.reported(place):
             return "ended"
         ordered = (read_json(place.next) or {}).get("generation", 0)
         order = {"format": 1, "generation": max(last, ordered) + 1, "order": "start", "owner": owner}
@@ -203,15 +205,15 @@ class Orders:
                 return {"processes": []}
             self.jobs.refuse_stranger(record, owner)
             specs = self.jobs.processes(record, programs)
-            results = self.stop_each(record, specs, by, reason)
+            results = self.stop_each(record, specs, by, reason, owner)
             status = self.jobs.job_status(record, programs)
             return {"processes": [dict(one, **results[one["process"]]) for one in status["processes"]]}
 
     def stop_each(
-        self, record: "dict[str, Any]", specs: "list[dict[str, Any]]", by: str, reason: str
+        self, record: "dict[str, Any]", specs: "list[dict[str, Any]]", by: str, reason: str, owner: "Any" = None
     ) -> "dict[str, dict[str, Any]]":
         """Order all stops at once, then see each to its end; return what was done by process."""
-        asked = [spec for spec in specs if self.ask_to_stop(record, spec, by, reason)]
+        asked = [spec for spec in specs if self.ask_to_stop(record, spec, by, reason, owner)]
         results = {}
         for spec in specs:
             ended, survivors = self.see_ended(record, spec)
@@ -220,7 +222,7 @@ class Orders:
                 results[spec["process"]].update(action="stopped", ended=ended)
         return results
 
-    def ask_to_stop(self, record: "dict[str, Any]", spec: "dict[str, Any]", by: str, reason: str) -> bool:
+    def ask_to_stop(self, record: "dict[str, Any]", spec: "dict[str, Any]", by: str, reason: str, owner: "Any") -> bool:
         """Record the intent and have the process stopped; false where nothing runs."""
         place = self.root.place(record["job"], spec["process"])
         if spec["kind"] == "program":
@@ -232,7 +234,8 @@ class Orders:
             ended = read_json(place.exit(generation)) or {}
             if ended.get("final") and ended.get("complete"):
                 return False
-            write_json(place.stop, {"generation": generation, "by": by, "reason": reason, "at": time.time()})
+            intent = {"generation": generation, "by": by, "reason": reason, "owner": owner, "at": time.time()}
+            write_json(place.stop, intent)
         try:
             self.daemon.rpc().supervisor.stopProcess(full_name(spec), False)
         except xmlrpc.client.Fault as fault:

@@ -35,6 +35,16 @@ async def test_an_end_that_nobody_has_reported_is_reported_and_not_repeated(root
         assert (await host.wait_ended())["p"]["generation"] == 2
 
 
+async def test_an_end_that_its_owner_ordered_needs_no_report(root: Path) -> None:
+    async with Host(root) as host:
+        await host.install(programs=SLEEP)
+        await host.start()
+        await host.stop()
+        assert (await host.start())["p"]["action"] == "started"
+        await host.pipe.request("stop", job="job", owner=None, programs=None, by="somebody else", reason="stopped")
+        assert (await host.start())["p"]["action"] == "ended"
+
+
 async def test_another_owners_end_is_not_mine(root: Path) -> None:
     async with Host(root) as host:
         await host.install(programs=FAIL)
