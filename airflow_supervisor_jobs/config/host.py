@@ -124,6 +124,13 @@ class Host(Model):
             raise ValueError(f"{value!r} is not a name or an address. It has no blanks, and no '-' first")
         return value
 
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not is_template(value) and not re.fullmatch(r"(/|~/)[^\r\n]*[^\s/][^\r\n]*", value):
+            raise ValueError(f"{value!r} is not a folder of its own. Write an absolute path, or ~/PATH")
+        return value
+
     @model_validator(mode="after")
     def _reachable(self) -> Host:
         if self.is_local:
