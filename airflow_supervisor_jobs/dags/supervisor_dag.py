@@ -137,8 +137,9 @@ def _add_steps(dag: SupervisorDAG) -> None:
         setup.as_setup()  # type: ignore[no-untyped-call]
     watch = SupervisorProgramsSensor(task_id="watch_programs", **common, **watching(options))
     restart = RestartProgramsOperator(task_id="restart_programs", **step).as_teardown(setups=programs)
-    stop = StopProgramsOperator(task_id="stop_programs", **step).as_teardown(setups=programs)
-    daemon = StopSupervisordOperator(task_id="stop_supervisord", **step).as_teardown(setups=supervisord)
+    # A setup that failed may have had its effect: its teardown goes by those before it, too.
+    stop = StopProgramsOperator(task_id="stop_programs", **step).as_teardown(setups=[configure, supervisord, programs])
+    daemon = StopSupervisordOperator(task_id="stop_supervisord", **step).as_teardown(setups=[configure, supervisord])
     remove = RemoveConfigurationOperator(task_id="remove_configuration", **step).as_teardown(setups=configure)
     configure >> supervisord >> programs >> watch >> restart >> stop >> daemon >> remove
 

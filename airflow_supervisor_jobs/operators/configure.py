@@ -18,6 +18,7 @@ from airflow_supervisor_jobs.exceptions import ConfigError
 from airflow_supervisor_jobs.operators.base import SupervisorOperator, recall, remember
 from airflow_supervisor_jobs.operators.owner import deployment_id, owner_of
 from airflow_supervisor_jobs.operators.programs import inherited
+from airflow_supervisor_jobs.triggers.masks import secret_places
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.reach import ask
 
@@ -96,6 +97,7 @@ class ConfigureSupervisordOperator(SupervisorOperator):
             stop_on_exit=options.stop_on_exit,
             cleanup=options.cleanup,
             reference_date=reference.isoformat(),
+            secrets=tuple(secret_places(self.job)),
         )
 
     def _install(self, pin: Pin, spec: Mapping[str, Any]) -> None:

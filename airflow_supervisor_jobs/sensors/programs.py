@@ -18,6 +18,7 @@ from airflow_supervisor_jobs.hosts.watch import Concluded, watch
 from airflow_supervisor_jobs.operators.base import VERDICT_KEY, pull_pin, recall, remember
 from airflow_supervisor_jobs.operators.programs import start_programs
 from airflow_supervisor_jobs.triggers.journal import Journal
+from airflow_supervisor_jobs.triggers.masks import mask_secrets
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.programs import CONSUMER, SupervisorProgramsTrigger, watch_target
 from airflow_supervisor_jobs.triggers.reach import ask, worker_pipes
@@ -117,6 +118,7 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         """Return what one look has shown."""
         journal = Journal(self.log, unreachable_from=pin.watch_policy.unreachable_from)
         pipes = worker_pipes(pin.resolved_host())
+        await mask_secrets(pin.secrets)
         async with aclosing(watch(watch_target(pin), pin.watch_policy, pipes=pipes, once=True)) as observations:
             async for observation in observations:
                 journal.note(observation)

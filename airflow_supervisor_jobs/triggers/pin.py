@@ -32,6 +32,7 @@ class Pin:
     :param maxretrigger: how many further runs may be triggered after failures.
     :param stop_on_exit: whether the end of the run stops the programs.
     :param cleanup: whether it deletes the job's logs and records on the host too.
+    :param secrets: where the programs' secrets are, each as ``{kind: name}``; never the secrets.
     :param reference_date: the day that ``endtime`` belongs to, ISO 8601; the next run inherits it.
     """
 
@@ -46,16 +47,18 @@ class Pin:
     stop_on_exit: bool
     cleanup: bool
     reference_date: str
+    secrets: tuple[Mapping[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        return {"format": FORMAT, **asdict(self), "processes": list(self.processes)}
+        return {"format": FORMAT, **asdict(self), "processes": list(self.processes), "secrets": list(self.secrets)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return what :meth:`to_dict` was given; keys that a newer version added are left out."""
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
-        return cls(**{**known, "processes": tuple(known["processes"])})
+        lists = {"processes": tuple(known["processes"]), "secrets": tuple(known.get("secrets", ()))}
+        return cls(**{**known, **lists})
 
     @property
     def watch_policy(self) -> WatchPolicy:

@@ -13,6 +13,7 @@ from typing_extensions import override
 from airflow_supervisor_jobs.exceptions import HostError
 from airflow_supervisor_jobs.hosts.watch import Concluded, Target, watch
 from airflow_supervisor_jobs.triggers.journal import Journal
+from airflow_supervisor_jobs.triggers.masks import mask_secrets
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.reach import triggerer_pipes
 from airflow_supervisor_jobs.triggers.settle import settle
@@ -54,6 +55,7 @@ class SupervisorProgramsTrigger(BaseTrigger):
         pin = Pin.from_dict(self.pin)
         journal = Journal(self.log)
         pipes = triggerer_pipes(pin.resolved_host())
+        await mask_secrets(pin.secrets)
         async with aclosing(watch(watch_target(pin), pin.watch_policy, pipes=pipes)) as observations:
             async for observation in observations:
                 journal.note(observation)

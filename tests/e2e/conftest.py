@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def fleet() -> Iterator[Fleet]:
+def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
     # A UNIX socket's path has room for about a hundred characters.
     home = Path(tempfile.mkdtemp(prefix="asj-e2e-"))
     root = home / "host"
@@ -38,13 +39,17 @@ def fleet() -> Iterator[Fleet]:
         # A watch that lives brings supervisord back: so Airflow ends first.
         left = end_processes_of(home)
     assert left == {}
-    shutil.rmtree(home)
+    if request.session.testsfailed:
+        warnings.warn(pytest.PytestWarning(f"what this Airflow wrote is kept in {home}"), stacklevel=1)
+    else:
+        shutil.rmtree(home)
 
 
 def with_runs(fleet: Fleet, jobs: Path) -> Fleet:
     """Every job has a run; the one whose time is limited has a head start."""
     names = {path.stem for path in jobs.glob("*.yaml")}
-    dags = ["broken__broken" if name == "broken" else name for name in sorted(names - {"times_out"})]
+    others = {"broken": "broken__broken", "loses_answer": "start_loses_answer"}
+    dags = [others.get(name, name) for name in sorted(names - {"times_out"})]
     fleet.airflow.wait_for_dags(["times_out", *dags])
     fleet.api.trigger("times_out", run_id=fleet.run_id("times_out"))
     fleet.watching("times_out")

@@ -103,6 +103,14 @@ def test_dagrun_timeout_skips_the_teardowns_and_on_kill_ends_the_program(fleet: 
     wait_until(lambda: is_alive(pid), lambda alive: not alive, timeout=60)
 
 
+def test_a_start_that_fails_after_its_effect_leaves_no_orphan(fleet: Fleet) -> None:
+    state, seen = fleet.ended("start_loses_answer")
+    ahead = dict.fromkeys(["watch_programs", "restart_programs"], "upstream_failed")
+    assert (state, seen) == ("failed", {**SETUPS, "start_programs": "failed", **ahead, **TEARDOWNS})
+    xcoms = fleet.api.xcoms("start_loses_answer", fleet.run_id("start_loses_answer"), "start_programs")
+    assert not is_alive(xcoms["pid"])
+
+
 def test_a_person_stops_the_job_on_the_host(fleet: Fleet) -> None:
     fleet.watching("stopped_by_hand")
     subprocess.run([fleet.root / "bin/supervisorctl", "stop", "stopped_by_hand:*"], check=True, capture_output=True)

@@ -40,9 +40,11 @@ def test_setups_and_teardowns() -> None:
     assert [task.task_id for task in dag.tasks if task.is_setup] == STEPS[:3]
     assert [task.task_id for task in dag.tasks if task.is_teardown] == STEPS[4:]
     setups = {step: {up for up in getattr(dag, step).upstream_task_ids if getattr(dag, up).is_setup} for step in STEPS}
-    assert setups["restart_programs"] == setups["stop_programs"] == {"start_programs"}
-    assert setups["stop_supervisord"] == {"start_supervisord"}
-    assert setups["remove_configuration"] == {"configure_supervisord"}
+    assert setups["restart_programs"] == {"start_programs"}
+    # A setup that fails may have had its effect: a teardown goes by the ones before it, too.
+    assert setups["stop_programs"] == {*STEPS[:3]}
+    assert setups["stop_supervisord"] == {*STEPS[:2]}
+    assert setups["remove_configuration"] == {*STEPS[:1]}
     dag.validate()
 
 

@@ -37,6 +37,7 @@ STORED = {
     "stop_on_exit": True,
     "cleanup": False,
     "reference_date": "2026-01-02T00:00:00+00:00",
+    "secrets": [{"env": "TOKEN"}],
 }
 
 
