@@ -94,7 +94,7 @@ class OpenSSH(SSHAccount):
         if program is None:
             raise RuntimeError("OpenSSH's sshd is not installed (Debian: apt-get install openssh-server).")
         self._process = subprocess.Popen(
-            [program, "-D", "-f", str(config), "-E", str(self.log)],
+            [*_ended_with_us(), program, "-D", "-f", str(config), "-E", str(self.log)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -132,6 +132,12 @@ class OpenSSH(SSHAccount):
             **self._options,
         }
         return "".join(f"{name} {value}\n" for name, value in options.items())
+
+
+def _ended_with_us() -> list[str]:
+    """Return what has a command ended when we are, even by a KILL; nothing where the system has no such tool."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
 def _is_sshd(pid: int) -> bool:
