@@ -18,8 +18,9 @@ from tests.services.sshd import OpenSSH, find_sshd
 # Airflow reads the user's own settings, and writes to its home, when it is first imported.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "_AIRFLOW"))]:
     del os.environ[_name]
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
-atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has its parent's, and ends without ceremony
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 NO_OPENSSH = "OpenSSH's sshd is not installed (Debian: apt-get install openssh-server)"
 

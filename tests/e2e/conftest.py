@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
         left = end_processes_of(home)
     assert left == {}
     if request.session.testsfailed:
-        warnings.warn(pytest.PytestWarning(f"what this Airflow wrote is kept in {home}"), stacklevel=1)
+        request.config.get_terminal_writer().line(f"\nwhat this Airflow wrote is kept in {home}")
     else:
         shutil.rmtree(home)
 
