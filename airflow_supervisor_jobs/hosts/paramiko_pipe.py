@@ -20,6 +20,7 @@ from airflow_supervisor_jobs.hosts.paramiko_client import connect_client, explai
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 
 _PIECE = 65536
+_LOST = "the SSH connection was lost"
 _PIECES_AHEAD = 64
 _EXIT_WAIT = 5
 _SESSION_WAIT = 30
@@ -108,7 +109,10 @@ class _ParamikoChannel(Channel):
             writing = self._loop.run_in_executor(self._writer, self._session.sendall, data)
         except RuntimeError as error:
             raise ConnectionError("the connection is closed") from error
-        await asyncio.shield(writing)
+        try:
+            await asyncio.shield(writing)
+        except EOFError as error:  # paramiko's word for a socket that broke under its hands
+            raise ConnectionError(_LOST) from error
 
     @override
     async def close(self) -> None:
@@ -141,13 +145,15 @@ class _ParamikoChannel(Channel):
                 self._post(piece)
             transport = self._session.get_transport()
             if not transport.is_active():
-                last = ConnectionError(str(transport.get_exception() or "") or "the SSH connection was lost")
+                last = ConnectionError(str(transport.get_exception() or "") or _LOST)
         except OSError as error:
             last = error
+        except EOFError:
+            last = ConnectionError(_LOST)
         self._post(last)
 
     def _pump_stderr(self) -> None:
-        with contextlib.suppress(OSError):  # stdout's reader says it
+        with contextlib.suppress(OSError, EOFError):  # stdout's reader says it
             while piece := self._session.recv_stderr(4096):
                 self._tail.feed(piece)
 
