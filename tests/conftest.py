@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "_AIR
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has its parent's, and ends without ceremony
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+
+# A shell ignores it for what it runs in the background, and every program that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_OPENSSH = "OpenSSH's sshd is not installed (Debian: apt-get install openssh-server)"
 
