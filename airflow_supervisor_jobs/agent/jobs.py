@@ -96,7 +96,7 @@ class Jobs:
             place = self.root.place(spec["job"], process["process"])
             os.makedirs(place.exits, mode=0o700, exist_ok=True)
             soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            written = dict(process, environment=None, hash=spec["hash"], max_fds=soft_limit)
+            written = dict(process, environment=None, hash=spec["hash"], max_fds=soft_limit, lease=spec.get("lease"))
             for stream in STREAMS:
                 path = log_path(place.folder, process, stream)
                 if path:
@@ -160,6 +160,12 @@ class Jobs:
         return alive + [
             spec["process"] for spec in direct if infos.get(full_name(spec), {}).get("statename") in RUNNING
         ]
+
+    def renew_lease(self, job: str) -> None:
+        """Note that somebody asks for the job: its runners end it when nobody does for as long as its lease."""
+        path = os.path.join(self.root.job_folder(job), "lease")
+        with contextlib.suppress(OSError), open(path, "a"):
+            os.utime(path)
 
     def job_status(self, record: "dict[str, Any]", programs: "list[str] | None" = None) -> "dict[str, Any]":
         """Return the status of a job and of its processes."""

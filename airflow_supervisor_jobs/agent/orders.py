@@ -84,6 +84,7 @@ class Orders:
             if again or (theirs and if_running == "restart"):
                 self.stop_each(record, specs, by, "restart")
             self.take_over(record, specs)
+            self.jobs.renew_lease(job)
             actions = {spec["process"]: self.start_one(record, spec, owner, by, again or theirs) for spec in specs}
             if record["owner"] != owner or record["released"] or record.get("pending"):
                 adopted = [name for name, action in actions.items() if action == "adopted"]

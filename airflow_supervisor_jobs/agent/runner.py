@@ -295,6 +295,7 @@ class Place:
         self.run = os.path.join(self.folder, "run.json")
         self.stop = os.path.join(self.folder, "stop.json")
         self.exits = os.path.join(self.folder, "exit")
+        self.lease = os.path.join(self.job_folder, "lease")
         self.lock = os.path.join(root, "locks", job, process + ".lock")
 
     def exit(self, generation: int) -> str:
@@ -531,6 +532,42 @@ class Restarts:
         return float(max(0.0, delay * (1 + self.policy["jitter"] * spread)))
 
 
+class Silence:
+    """Tells when nothing has been heard for too long, by a clock that nobody steps.
+
+    :param limit: seconds, None for no limit.
+    :param path: a file whose changes are heard, None where the owner sets ``since`` itself.
+    """
+
+    def __init__(self, limit: "float | None", path: "str | None" = None) -> None:
+        self.limit, self.path = limit, path
+        self.since = self.looked = time.monotonic()
+        self.stamp = self.look()
+
+    def look(self) -> "int | None":
+        """Return when the file last changed, None where there is none."""
+        try:
+            return os.stat(self.path).st_mtime_ns if self.path else None
+        except OSError:
+            return None
+
+    def due(self) -> "float | None":
+        """Return when to look again; a file is looked at a few times within the limit."""
+        if self.limit is None:
+            return None
+        return min(self.since + self.limit, self.looked + self.limit / 4) if self.path else self.since + self.limit
+
+    def is_over(self) -> bool:
+        """Tell whether the limit has passed; a file is looked at first."""
+        now = time.monotonic()
+        if self.limit is None or now < (self.due() or 0.0):
+            return False
+        stamp, self.looked = self.look(), now
+        if stamp != self.stamp:
+            self.stamp, self.since = stamp, now
+        return now - self.since >= self.limit
+
+
 # --- One process, from order to end ---------------------------------------------------------------------------------
 
 
@@ -693,15 +730,16 @@ class Runner:
         self.logs = {}  # type: dict[str, Log]
         self.status = None  # type: int | None
         self.usage = None  # type: Any
-        self.message = None  # type: str | None
+        self.message = self.reason = None  # type: str | None
         self.decided = None  # type: tuple[float | None, float, float] | None
         self.write_run("starting", {})
         try:
             self.open_logs()
             streams = self.start()
         except CouldNotStart as error:
-            self.message, self.status, streams = str(error), error.status << 8, {}
-        delay = self.supervise(streams) if not self.message else self.finish(True)
+            self.message, self.reason = str(error), "could_not_start"
+            self.status, streams = error.status << 8, {}
+        delay = self.supervise(streams) if not self.reason else self.finish(True)
         for suffix in (".first", ".last"):
             try:
                 os.unlink(self.place.exit(self.generation) + suffix)
@@ -829,7 +867,9 @@ class Runner:
         for fd in streams:
             poll.register(fd, select.POLLIN)
         self.deadline = None  # type: float | None
-        self.kill_from = self.give_up_at = 0.0
+        self.give_up_at = 0.0
+        self.watchdog = Silence(self.spec.get("watchdog"), self.spec.get("heartbeat_file"))
+        self.lease = Silence(self.spec.get("lease"), self.place.lease)
         recorded, alive = False, True
         while alive:
             for fd, _ in poll.poll(self.patience()):
@@ -846,6 +886,7 @@ class Runner:
                 self.drain(streams)
                 self.finish(False)
                 self.end_tree(self.spec["stopwaitsecs"])
+            self.look_for_silence()
             if self.deadline is not None and time.monotonic() >= self.deadline and not self.kill_tree():
                 break
         self.drain(streams)
@@ -855,9 +896,9 @@ class Runner:
 
     def patience(self) -> "int | None":
         """Return the milliseconds until something is due, None for never."""
-        if self.deadline is None:
-            return None
-        return max(0, int((self.deadline - time.monotonic()) * 1000)) + 1
+        due = [self.deadline] if self.deadline is not None else [self.watchdog.due(), self.lease.due()]
+        moments = [moment for moment in due if moment is not None]
+        return max(0, int((min(moments) - time.monotonic()) * 1000)) + 1 if moments else None
 
     def copy(self, fd: int, stream: str) -> bool:
         """Move what the program printed to its log; false at the end of the stream."""
@@ -868,6 +909,8 @@ class Runner:
         log = self.logs.get(stream)
         if log and data:
             log.write(data)
+        if data and not self.watchdog.path:
+            self.watchdog.since = time.monotonic()
         if self.spec["tee"] and data:
             try:
                 os.write(1 if stream == "stdout" else 2, data)
@@ -892,16 +935,36 @@ class Runner:
         """Begin the stop on TERM; hand every other signal to the program."""
         if number == signal.SIGTERM and not self.stopping:
             self.stopping = True
-            if self.status is not None:
-                return  # what is left of the tree is being ended already
-            stopsignal = getattr(signal, "SIG" + self.spec["stopsignal"])
-            for pid in descendants(os.getpid()) if self.spec["stopasgroup"] else [self.pid]:
-                send(pid, stopsignal)
-                send(pid, signal.SIGCONT)
-            self.deadline = time.monotonic() + self.spec["stopwaitsecs"]
-            self.write_run("stopping", {"pid": self.pid, "ticks": ticks_of(self.pid)})
+            self.begin_stop()
         elif number not in (signal.SIGCHLD, signal.SIGTERM) and self.status is None:
             send(self.pid, number)
+
+    def begin_stop(self) -> None:
+        """Ask the program to end, unless it has, or was asked before; at the deadline the tree is killed."""
+        if self.status is not None or self.deadline is not None:
+            return
+        stopsignal = getattr(signal, "SIG" + self.spec["stopsignal"])
+        for pid in descendants(os.getpid()) if self.spec["stopasgroup"] else [self.pid]:
+            send(pid, stopsignal)
+            send(pid, signal.SIGCONT)
+        self.deadline = time.monotonic() + self.spec["stopwaitsecs"]
+        self.write_run("stopping", {"pid": self.pid, "ticks": ticks_of(self.pid)})
+
+    def look_for_silence(self) -> None:
+        """Stop a program that hangs, which may be restarted, or that nobody asks for any more, which is over."""
+        if self.deadline is not None or self.status is not None:
+            return
+        if self.watchdog.is_over():
+            subject = self.watchdog.path or "its output"
+            self.give_up("hung", "it hung: nothing new of %s for %g s" % (subject, self.watchdog.limit or 0))
+        elif self.lease.is_over():
+            self.stopping = True
+            self.give_up("lease_ended", "nobody had asked for it for %g s" % (self.lease.limit or 0))
+
+    def give_up(self, reason: str, message: str) -> None:
+        """Stop the program for a reason of our own."""
+        self.reason, self.message = reason, message
+        self.begin_stop()
 
     def reap(self) -> bool:
         """Collect who has ended; false when the whole tree is gone."""
@@ -957,16 +1020,14 @@ class Runner:
         if self.decided is None:
             now = time.monotonic()
             seconds = now - self.started
-            self.decided = (self.restarts.delay(code, seconds, now), seconds, time.time())
+            hung = self.reason == "hung"
+            self.decided = (self.restarts.delay(None if hung else code, seconds, now), seconds, time.time())
         delay, seconds, ended_at = self.decided
         if self.stopping:
             delay = None
-        if self.message:
-            reason = "could_not_start"
-        elif self.stopping:
+        reason = self.reason or ("signalled" if number else "exited")
+        if self.stopping and not self.reason:
             reason = self.stop_reason()
-        else:
-            reason = "signalled" if number else "exited"
         usage = self.usage
         self.write_exit({
             "format": FORMAT, "job": self.place.job, "process": self.place.process, "generation": self.generation,

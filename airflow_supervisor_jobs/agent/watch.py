@@ -28,6 +28,7 @@ LOOK_WITHOUT_PIDFD = 1.0
 ASK_SUPERVISORD = 10.0
 # supervisord notices an end up to a second later than we do.
 LOOK_AGAIN = (0.05, 0.2, 1.0, 2.5)
+RENEW_LEASES = 5.0
 LOG_STEP = 0.02
 LOG_CHUNK = 65536
 UNDER_WAY = ("starting", "running", "backoff", "stopping")
@@ -63,6 +64,7 @@ class Watcher:
         self.last_number = 0
         self.keeper = Keeper(jobs, orders, self.epoll, self.post, self.on_info, self.on_supervisord)
         self.later(ASK_SUPERVISORD, self.ask_about_all)
+        self.renew_leases()
         threading.Thread(target=self.run, daemon=True).start()
 
     # From other threads
@@ -165,6 +167,13 @@ class Watcher:
     def watched_jobs(self) -> "set[str]":
         """Return the names of all jobs that are watched."""
         return {sub.job for sub in self.subscriptions.values()}
+
+    def renew_leases(self) -> None:
+        """Note for the runners that somebody still asks for what is watched."""
+        for job in self.watched_jobs():
+            if (self.jobs.root.read_job(job) or {"spec": {}})["spec"].get("lease"):
+                self.jobs.renew_lease(job)
+        self.later(RENEW_LEASES, self.renew_leases)
 
     # supervisord
 

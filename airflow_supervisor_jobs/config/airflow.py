@@ -85,6 +85,9 @@ class AirflowOptions(Model):
     cleanup: Annotated[Boolean, Owner.AIRFLOW] = False
     """Whether the end of the run deletes the job's logs and records on the host too."""
 
+    lease: Annotated[Duration | None, Field(ge=60), Owner.RUNNER] = None
+    """Seconds after which the host ends the job by itself when nobody has asked for it: no watch, no start."""
+
     pool: Annotated[Text | None, Owner.AIRFLOW] = None
     """The pool of the job's tasks."""
 

@@ -253,6 +253,20 @@ class Program(ProcessOptions):
     if_supervisord_dies: Annotated[IfSupervisordDies, Owner.RUNNER] = IfSupervisordDies.KEEP
     """Whether the program goes on (`keep`) or is stopped when supervisord dies."""
 
+    watchdog: Annotated[Duration | None, Field(ge=1), Owner.RUNNER] = None
+    """Seconds without output, or without a change of `heartbeat_file`, after which the program counts as hung."""
+
+    heartbeat_file: Annotated[Text | None, Owner.RUNNER] = None
+    """A file on the host that the program touches to show that it lives, in place of its output: an absolute path."""
+
+    @model_validator(mode="after")
+    def _heartbeat_has_effect(self) -> Program:
+        if self.heartbeat_file is not None and self.watchdog is None:
+            raise MisfitError("says what to look at, and watchdog how long. Add watchdog: 60s", "heartbeat_file")
+        if self.heartbeat_file is not None and not self.heartbeat_file.startswith("/"):
+            raise MisfitError("is relative, and to what is not known. Write an absolute path", "heartbeat_file")
+        return self
+
     @model_validator(mode="after")
     def _restart_has_effect(self) -> Program:
         if "restart" in self.model_fields_set and self.restart != Restart() and self.autorestart is False:

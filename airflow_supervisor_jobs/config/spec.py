@@ -41,7 +41,7 @@ def _spec(job: Job, environ: Mapping[str, str]) -> dict[str, Any]:
         "job": job.name,
         "daemon": {"conf": write_daemon(job.host, environ), "attach": daemon.attach, "command": daemon.command},
         "conf": write_conf(job),
-        "lease": None,
+        "lease": job.airflow.lease,
         "processes": [_process(each, environ) for each in job.processes],
     }
 
@@ -77,6 +77,8 @@ def _process(process: Process, environ: Mapping[str, str]) -> dict[str, Any]:
         "redirect_stderr": options.redirect_stderr,
         "tee": _tee(options),
         "if_supervisord_dies": options.if_supervisord_dies.value if isinstance(options, Program) else "keep",
+        "watchdog": options.watchdog if isinstance(options, Program) else None,
+        "heartbeat_file": options.heartbeat_file if isinstance(options, Program) else None,
     }
 
 

@@ -104,10 +104,20 @@ def _could_not_start(record: ExitRecord) -> tuple[Verdict, str]:
     return Verdict.FAILED, f"could not start: {record.message or 'the host gave no reason'}"
 
 
+def _hung(record: ExitRecord) -> tuple[Verdict, str]:
+    return Verdict.FAILED, f"was ended by its watchdog: {record.message}"
+
+
+def _lease_ended(record: ExitRecord) -> tuple[Verdict, str]:
+    return Verdict.STOPPED, f"was ended by its host: {record.message}"
+
+
 _REASONS: dict[EndReason, Callable[[ExitRecord], tuple[Verdict, str]]] = {
     EndReason.STOPPED: _stopped,
     EndReason.TERMINATED: _terminated,
     EndReason.COULD_NOT_START: _could_not_start,
+    EndReason.HUNG: _hung,
+    EndReason.LEASE_ENDED: _lease_ended,
 }
 
 

@@ -33,6 +33,8 @@ class EndReason(str, Enum):
     TERMINATED = "terminated"
     COULD_NOT_START = "could_not_start"
     LOST = "lost"
+    HUNG = "hung"
+    LEASE_ENDED = "lease_ended"
 
 
 _STOPPED = (EndReason.STOPPED, EndReason.TERMINATED)

@@ -186,7 +186,7 @@ class MemoryHost:
         theirs = found.owner not in (None, owner)
         if again or (theirs and if_running == "restart"):
             for process in chosen:
-                self._stop(process, by=by, reason="restart")
+                self._stop(process, owner=None, by=by, reason="restart")
         found.owner, found.released = owner, False
         self._tell(job)
         actions = {process.name: self._start(process, owner, anew=again or theirs) for process in chosen}
@@ -201,7 +201,7 @@ class MemoryHost:
         self._refuse_stranger(self.jobs[job], owner)
         stopped = []
         for process in self.jobs[job].chosen(programs):
-            action = "stopped" if self._stop(process, by=by, reason=reason) else "not_running"
+            action = "stopped" if self._stop(process, owner=owner, by=by, reason=reason) else "not_running"
             stopped.append({**process.status(), "action": action, "ended": [], "survivors": []})
         return {"processes": stopped}
 
@@ -269,17 +269,19 @@ class MemoryHost:
     def _start(self, process: MemoryProcess, owner: Owner, *, anew: bool) -> str:
         if process.is_running:
             return "adopted"
-        if not anew and process.phase == "ended" and process.owner == owner and not process.is_reported:
+        ended = not anew and process.phase == "ended" and process.owner == owner
+        # Who ordered an end knows of it.
+        if ended and not process.is_reported and process.stopped_for != owner:
             return "ended"
         process.start(owner=owner, time=self.clock())
         generation = process.generation
         asyncio.get_running_loop().call_soon(lambda: process.perform(generation, time=self.clock()))
         return "started"
 
-    def _stop(self, process: MemoryProcess, *, by: str, reason: str) -> bool:
+    def _stop(self, process: MemoryProcess, *, owner: Owner, by: str, reason: str) -> bool:
         if not process.is_running:
             return False
-        stop = {"by": by, "reason": reason, "at": self.clock()}
+        stop = {"by": by, "reason": reason, "owner": owner, "at": self.clock()}
         process.end(exit_code=None, signal=SIGTERM, stop=stop, time=self.clock())
         return True
 

@@ -62,6 +62,12 @@ class MemoryProcess:
         return any(cursor["reported"] >= self.generation for cursor in self.cursors.values())
 
     @property
+    def stopped_for(self) -> dict[str, str] | None:
+        """Whose order the end of this generation was, if it was an order."""
+        stop = (self._record or {}).get("stop") or {}
+        return stop.get("owner")
+
+    @property
     def pid(self) -> int:
         """What stands for its pid; another one in each generation."""
         return 1000 + self.generation

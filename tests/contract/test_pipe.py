@@ -155,13 +155,15 @@ async def test_start_adopts_reports_and_starts_anew(way: Way) -> None:
         second = await start(pipe)
         assert (first["p"]["action"], second["p"]["action"]) == ("started", "adopted")
         assert second["p"]["pid"] == first["p"]["pid"]
-        await stop(pipe, owner=ME)
+        await stop(pipe, owner=None)
         assert (await start(pipe))["p"]["action"] == "ended"
         await pipe.request("ack", job="job", consumer="test", positions={}, reported={"p": 1})
         third = await start(pipe)
         assert (third["p"]["action"], third["p"]["generation"]) == ("started", 2)
         restarted = await pipe.request("restart", job="job", owner=ME, programs=None, if_running="adopt", by="test")
         assert restarted["processes"][0]["generation"] == 3
+        await stop(pipe, owner=ME)
+        assert (await start(pipe))["p"]["action"] == "started"
 
 
 async def test_another_owner_is_told_so(way: Way) -> None:

@@ -77,9 +77,12 @@ class Host:
 
     async def wait_ended(self, job: str = "job", *, within: float = 30) -> dict[str, dict[str, Any]]:
         """Return the status once every process has ended for good, its tree gone."""
-        return await self.wait(
-            lambda s: all((p["record"] or {}).get("complete") for p in s.values()), job, within=within
-        )
+
+        def is_over(status: dict[str, dict[str, Any]]) -> bool:
+            records = [one["record"] or {} for one in status.values()]
+            return all(record.get("final") and record.get("complete") for record in records)
+
+        return await self.wait(is_over, job, within=within)
 
     async def output(self, process: str, stream: str = "stdout", job: str = "job", **params: Any) -> bytes:
         """Return all that is left of a stream."""
