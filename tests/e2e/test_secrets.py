@@ -27,5 +27,8 @@ def _files(*folders: Path) -> list[Path]:
 
 
 def _holds(path: Path, *secrets: str) -> bool:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # of another job, removed meanwhile
+        return False
     return any(secret.encode() in content for secret in secrets)

@@ -27,7 +27,8 @@ from tests.services.airflow_api import AirflowApi
 
 DAEMONS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_TIMEOUT = 180.0
-STOP_TIMEOUT = 20.0
+#: A scheduler that is told to end waits for the tasks that run.
+STOP_TIMEOUT = 60.0
 
 
 class Airflow:
