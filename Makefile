@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml uv.lock .ci/uv
 demo: install ## Three jobs on a real Airflow, over a real SSH server; KEEP=1 leaves them up to look at
 	@KEEP=$(KEEP) $(BIN)/python -m demo
 
-test: install ## All tests; PYTEST="-m 'not airflow'" for those of a minute
+test: install ## All tests; PYTEST="-m 'not airflow'" leaves out the real Airflow
 	@$(BIN)/pytest -n auto --maxprocesses=4 --dist=loadgroup $(PYTEST)
 
 lint: $(INSTALLED) ## What a change must pass besides the tests
