@@ -111,4 +111,7 @@ def _keep(stage: Stage, console: Console) -> None:
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).resolve().parent.parent)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -19,7 +19,7 @@ from airflow_supervisor_jobs.operators.base import SupervisorOperator, recall, r
 from airflow_supervisor_jobs.operators.owner import deployment_id, owner_of
 from airflow_supervisor_jobs.operators.programs import inherited
 from airflow_supervisor_jobs.triggers.masks import secret_places
-from airflow_supervisor_jobs.triggers.pin import Pin
+from airflow_supervisor_jobs.triggers.pin import Pin, this_machine
 from airflow_supervisor_jobs.triggers.reach import ask
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class ConfigureSupervisordOperator(SupervisorOperator):
             stop_on_exit=options.stop_on_exit,
             cleanup=options.cleanup,
             reference_date=reference.isoformat(),
+            machine=this_machine() if job.host.is_local else None,
             secrets=tuple(secret_places(self.job)),
         )
 

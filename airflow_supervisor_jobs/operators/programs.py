@@ -81,7 +81,7 @@ class RestartProgramsOperator(SupervisorOperator):
         said = verdict_of(context, self.watch_task_id)
         decision = decide_restart(
             None if said is None else Verdict(said),
-            count=inherited(context).get("count", 0),
+            count=int(inherited(context).get("count", 0)),
             maxretrigger=pin.maxretrigger,
         )
         if decision.action is RestartAction.LEAVE:

@@ -6,6 +6,7 @@ format, and it holds no secret: a host's password or key is named in it, never c
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing_extensions import Self
 
 from airflow_supervisor_jobs.config import Host
 from airflow_supervisor_jobs.core.policy import WatchPolicy
+from airflow_supervisor_jobs.exceptions import HostRefused
 
 FORMAT = 1
 
@@ -32,6 +34,7 @@ class Pin:
     :param maxretrigger: how many further runs may be triggered after failures.
     :param stop_on_exit: whether the end of the run stops the programs.
     :param cleanup: whether it deletes the job's logs and records on the host too.
+    :param machine: for a job on the local host, which machine that is; None for a job elsewhere.
     :param secrets: where the programs' secrets are, each as ``{kind: name}``; never the secrets.
     :param reference_date: the day that ``endtime`` belongs to, ISO 8601; the next run inherits it.
     """
@@ -47,6 +50,7 @@ class Pin:
     stop_on_exit: bool
     cleanup: bool
     reference_date: str
+    machine: str | None = None
     secrets: tuple[Mapping[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,5 +74,21 @@ class Pin:
         return replace(self, policy=replace(self.watch_policy, **changes).to_dict())
 
     def resolved_host(self) -> Host:
-        """Return the host."""
-        return Host.model_validate(dict(self.host))
+        """Return the host.
+
+        :raises HostRefused: it is the local host of another machine than this.
+        """
+        host = Host.model_validate(dict(self.host))
+        if self.machine is not None and self.machine != this_machine():
+            raise HostRefused(
+                f"the job was set up on {self.machine}, and this is {this_machine()}. Give the job a host that is "
+                "reached by SSH, or a queue that only that machine serves, with `watch: reschedule`.",
+                host=host.name,
+                job=self.job,
+            )
+        return host
+
+
+def this_machine() -> str:
+    """Return the name of this machine, or of the container that this is."""
+    return socket.gethostname()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from airflow_supervisor_jobs.config import Host, Job, Program
 from airflow_supervisor_jobs.core.policy import WatchPolicy
-from airflow_supervisor_jobs.triggers.pin import Pin
+from airflow_supervisor_jobs.exceptions import HostRefused
+from airflow_supervisor_jobs.triggers.pin import Pin, this_machine
 
 JOB = Job(name="feed", host=Host(name="site", hostname="h", password_env="PW"), programs={"feed": Program(command="x")})
 
@@ -37,6 +40,7 @@ STORED = {
     "stop_on_exit": True,
     "cleanup": False,
     "reference_date": "2026-01-02T00:00:00+00:00",
+    "machine": None,
     "secrets": [{"env": "TOKEN"}],
 }
 
@@ -55,6 +59,13 @@ def test_what_a_newer_version_added_is_left_out() -> None:
 def test_it_is_json() -> None:
     pin = Pin.from_dict(STORED)
     assert Pin.from_dict(json.loads(json.dumps(pin.to_dict()))) == pin
+
+
+def test_the_local_host_of_another_machine_is_refused() -> None:
+    local = {**STORED, "host": {"name": "local"}}
+    assert Pin.from_dict({**local, "machine": this_machine()}).resolved_host().is_local
+    with pytest.raises(HostRefused, match="local/feed: the job was set up on worker-7"):
+        Pin.from_dict({**local, "machine": "worker-7"}).resolved_host()
 
 
 def test_a_watch_has_rules_of_its_own() -> None:
