@@ -1,5 +1,6 @@
 """Orders to processes: start, stop, restart, each under the job's lock, each safe to repeat."""
 
+import contextlib
 import http.client
 import os
 import time
@@ -8,7 +9,7 @@ import xmlrpc.client
 from .daemon import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, RUNNING, SPAWN_ERROR
 from .jobs import Jobs, full_name
 from .root import check_name
-from .runner import end_all, is_same, leftovers, read_json, send, write_json
+from .runner import is_same, read_json, send, write_json
 from .wire import Refusal
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ START_PATIENCE = 60.0
 STOP_MARGIN = 20.0
 STEP = 0.005
 ASK_AGAIN = 0.5
-SIGTERM = 15
+SIGTERM, SIGKILL = 15, 9
 
 
 class Orders:
@@ -39,7 +40,8 @@ class Orders:
                 self.daemon.write_programs()
         if started:
             for record in self.root.jobs():
-                self.attach(record)
+                with contextlib.suppress(Refusal):  # one job's trouble is not the others'
+                    self.attach(record)
         return {"pid": pid, "started": started}
 
     def attach(self, record: "dict[str, Any]") -> None:
@@ -281,9 +283,10 @@ class Orders:
 
     def end_with_runner(self, place: "Any", run: "dict[str, Any]") -> "tuple[list[int], list[int]]":
         """Kill a runner that does not do its work (stopped, say), and its tree."""
-        send(run["runner_pid"], 9)
-        end_all(lambda: leftovers(place.mark(run["generation"]), place.lock, run["pid"], run["ticks"]), 0.0)
-        return place.end_leftovers()  # type: ignore[no-any-return]
+        send(run["runner_pid"], SIGKILL)
+        while is_same(run["runner_pid"], run["runner_ticks"], run["boot_id"]):
+            time.sleep(STEP)
+        return place.end_leftovers(grace=0.0)  # type: ignore[no-any-return]
 
     def wait_for_supervisord(self, spec: "dict[str, Any]") -> None:
         """Return once supervisord shows the end as well, so that who looks next sees one truth."""

@@ -31,6 +31,7 @@ MARK = "AIRFLOW_SUPERVISOR_JOBS_PROCESS"
 CHUNK = 65536
 INDEX_STEP = 0.05
 RESERVED = 4096
+KEPT_RECORDS = 100
 GIVE_UP_AFTER_KILL = 10.0
 PREDECESSOR_PATIENCE = 120.0
 PR_SET_PDEATHSIG = 1
@@ -332,6 +333,10 @@ class Place:
     def end_leftovers(self, grace: float = 2.0) -> "tuple[list[int], list[int]]":
         """End what a killed runner left behind, and record its generation as lost; return (ended, survivors)."""
         run = read_json(self.run) or {}
+        if run.get("runner_pid") != os.getpid() and is_same(
+            run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")
+        ):
+            return [], []  # somebody started it meanwhile: nothing of it is left over
         generation = run.get("generation", 0)
         session = run.get("pid") if run.get("boot_id") == boot_id() else None
         ended, survivors = end_all(
@@ -619,6 +624,10 @@ class Runner:
 
     def run(self) -> int:
         """Do what was ordered and return the exit status for supervisord."""
+        attaches = self.order.get("order") == "attach"
+        if attaches:
+            # An order is carried out once: the next start is an operator's.
+            write_json(self.place.next, dict(self.order, order="start"), durable=False)
         self.lock = self.place.open_lock()
         if not try_lock(self.lock):
             survivor = self.survivor()
@@ -628,7 +637,7 @@ class Runner:
         run = read_json(self.place.run) or {}
         if run and not (read_json(self.place.exit(self.generation)) or {}).get("complete"):
             self.place.end_leftovers()
-        if self.order.get("order") == "attach":
+        if attaches:
             return self.status_of(self.generation)
         if self.order.get("generation", 0) <= self.generation:
             # Already carried out: this start is an operator's, by supervisorctl.
@@ -740,9 +749,10 @@ class Runner:
             self.message, self.reason = str(error), "could_not_start"
             self.status, streams = error.status << 8, {}
         delay = self.supervise(streams) if not self.reason else self.finish(True)
-        for suffix in (".first", ".last"):
+        exit_record = self.place.exit(self.generation)
+        for path in (exit_record + ".first", exit_record + ".last", self.place.exit(self.generation - KEPT_RECORDS)):
             try:
-                os.unlink(self.place.exit(self.generation) + suffix)
+                os.unlink(path)
             except OSError:
                 pass
         return delay
@@ -790,7 +800,10 @@ class Runner:
         if not self.spec["redirect_stderr"]:
             pipes["stderr"] = os.pipe()
         go, failure = os.pipe(), os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            raise CouldNotStart("this host cannot start another process: %s" % error.strerror, 1) from None
         if self.pid == 0:
             self.become_program(identity, pipes, go, failure)
         for _, writer in pipes.values():

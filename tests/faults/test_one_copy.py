@@ -39,6 +39,9 @@ async def test_a_new_supervisord_answers_for_what_the_killed_one_left(
         assert (stopped["exit_code"], stopped["generation"], stopped["state"]) == (5, 1, "STOPPED")
         assert len(ledger.starts(role="main")) == 1
         assert not ledger.alive()
+        subprocess.run([root / "bin/supervisorctl", "start", "job:p"], check=True, capture_output=True)
+        again = await host.wait(lambda s: s["p"]["phase"] == "running")
+        assert again["p"]["generation"] == 2
 
 
 async def test_what_ends_while_no_supervisord_lives_keeps_its_exit_status(

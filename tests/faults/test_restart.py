@@ -42,6 +42,17 @@ async def test_as_many_starts_as_allowed_and_no_more(
         assert records == list(range(1, starts + 1))
 
 
+async def test_the_records_of_a_long_crash_loop_do_not_pile_up(root: Path) -> None:
+    async with Host(root) as host:
+        restart = {**AT_ONCE, "attempts": 130}
+        await host.install(programs={"p": {"command": "false", "autorestart": "unexpected", "restart": restart}})
+        await host.start()
+        ended = (await host.wait_ended(within=60))["p"]
+        records = sorted(int(path.stem) for path in (root / "jobs/job/p/exit").iterdir())
+        assert ended["generation"] == 131
+        assert records == list(range(32, 132))
+
+
 async def test_a_stop_between_two_tries_ends_it(root: Path, ledger: Ledger, scripted: Scripted) -> None:
     async with Host(root) as host:
         patient = {"delay": 600, "max_delay": 600}

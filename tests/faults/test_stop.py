@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,4 +59,17 @@ async def test_what_a_finished_program_leaves_behind_is_ended(
         ended = (await host.wait_ended())["p"]
         assert ended["exit_code"] == 9
         assert len(ended["record"]["ended"]) == 3
+        assert not ledger.alive()
+
+
+async def test_a_runner_that_does_not_do_its_work_is_ended_with_its_tree(
+    root: Path, ledger: Ledger, scripted: Callable[..., dict[str, Any]]
+) -> None:
+    async with Host(root) as host:
+        await host.install(programs=scripted("--run-for", "600", "--double-fork", stopwaitsecs=0))
+        runner = (await host.start())["p"]["runner_pid"]
+        ledger.wait_for(lambda book: len(book.alive()) == 2)
+        os.kill(runner, signal.SIGSTOP)
+        stopped = (await host.stop())["p"]
+        assert (stopped["record"]["reason"], stopped["survivors"]) == ("lost", [])
         assert not ledger.alive()
