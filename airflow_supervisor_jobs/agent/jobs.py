@@ -7,6 +7,7 @@ import resource
 import time
 
 from .daemon import RUNNING, Daemon
+from .retention import prune
 from .root import Root, check_name
 from .runner import FORMAT, is_same, read_json, write_json
 from .wire import Refusal
@@ -53,6 +54,7 @@ class Jobs:
                 self.refuse_taken_groups(job, spec)
                 self.daemon.set(spec["daemon"])
                 self.root.write_job(record)
+                prune(self.root)
                 try:
                     self.daemon.write_programs(gone=groups_of(old))
                 except Refusal:

@@ -80,6 +80,7 @@ def load() -> None:
     except OSError as error:
         tell({"error": str(error)})
         return
+    os.utime(path)
     sys.path.insert(0, path)
     from agent.main import main
 
