@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -36,6 +37,7 @@ class Run:
     job: str
     run_id: str
     state: str = "queued"
+    asked_at: float = 0.0
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
@@ -47,7 +49,8 @@ class Run:
 
     def follow(self) -> None:
         """Everything new is on the screen: steps that changed, and lines of the programs."""
-        self.state = self.api.run(self.job, self.run_id)["state"]
+        run = self.api.run(self.job, self.run_id)
+        self.state, self.asked_at = run["state"], _moment(run["queued_at"])
         before, self.tasks = self.tasks, self.api.tasks(self.job, self.run_id)
         for step in STEPS:
             state = self.tasks[step]["state"]
@@ -82,13 +85,31 @@ def result_table(runs: list[Run]) -> Table:
     for step in STEPS:
         table.add_row(step, *(_coloured(str(run.tasks[step]["state"])) for run in runs), end_section=step == STEPS[-1])
     table.add_row("exit codes", *("\n".join(_ends(run.records)) for run in runs))
+    table.add_row("started after", *(_start(run) for run in runs))
     table.add_row("the watch knew after", *("\n".join(_delays(run.records)) for run in runs))
+    table.add_row("the watch ended after", *(_end(run) for run in runs))
     return table
 
 
 def noticed_after(record: dict[str, Any]) -> float:
     """Return the seconds from the program's exit, or the watch's begin if that was later, to when the watch knew."""
     return float(record["noticed_at"]) - max(float(record["ended_at"]), float(record["watched_from"]))
+
+
+def _start(run: Run) -> str:
+    """From the trigger of the run to the start of its first program."""
+    starts = [record["started_at"] for record in run.records.values()]
+    return f"{min(starts) - run.asked_at:.1f} s" if starts else ""
+
+
+def _end(run: Run) -> str:
+    """From the exit of the last program to the end of the watch's task."""
+    ends = [record["ended_at"] for record in run.records.values()]
+    return f"{_moment(run.tasks['watch_programs']['end_date']) - max(ends):.1f} s" if ends else ""
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()  # Python 3.10 knows no Z
 
 
 def _coloured(state: str) -> str:

@@ -29,6 +29,8 @@ DAEMONS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_TIMEOUT = 180.0
 #: A scheduler that is told to end waits for the tasks that run.
 STOP_TIMEOUT = 60.0
+#: Seconds that a daemon waits for another one's write.
+SQLITE_TIMEOUT = 60
 
 
 class Airflow:
@@ -198,7 +200,8 @@ def _defaults(airflow: Airflow, passwords: Path) -> dict[str, dict[str, str]]:
             "simple_auth_manager_users": f"{airflow.username}:admin",
             "simple_auth_manager_passwords_file": str(passwords),
         },
-        "database": {"sql_alchemy_conn": f"sqlite:///{airflow.home / 'airflow.db'}"},
+        # Several daemons write: on a busy machine one may have to wait for longer than SQLite's five seconds.
+        "database": {"sql_alchemy_conn": f"sqlite:///{airflow.home / 'airflow.db'}?timeout={SQLITE_TIMEOUT}"},
         "api": {
             "base_url": airflow.url,
             "host": "127.0.0.1",
