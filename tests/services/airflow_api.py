@@ -10,6 +10,9 @@ import httpx
 
 Json = dict[str, Any]
 
+#: SQLite refuses at once what would deadlock with another daemon's write. Nothing of it has then happened.
+DATABASE_ATTEMPTS = 6
+
 ENDED_RUN = frozenset({"success", "failed"})
 ENDED_TASK = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -37,7 +40,11 @@ class AirflowApi:
             token = self._client.post("/auth/token", json=self._login)
             token.raise_for_status()
             self._client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-        answer = self._client.request(method, f"/api/v2/{path}", **options)
+        for _ in range(DATABASE_ATTEMPTS):
+            answer = self._client.request(method, f"/api/v2/{path}", **options)
+            if answer.status_code != httpx.codes.INTERNAL_SERVER_ERROR or "Database error" not in answer.text:
+                break
+            time.sleep(0.5)
         if answer.is_error:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:2000]}")
         return answer.json() if answer.content else None
