@@ -3,6 +3,7 @@
 import base64
 import bisect
 import os
+import time
 
 from .runner import read_index
 
@@ -10,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MOST_BACKUPS = 1000
+MOST_BACKUPS = 100000
+LOOKS = 50
 
 
 class Entry:
@@ -32,14 +34,16 @@ class StreamReader:
         """Return ((start, descriptor, size) of each file, oldest first; entries of the index).
 
         The index knows the position of the first byte of one file, by its inode, and the files' order gives the rest.
-        A rotation in between shows as a file seen twice: then look again.
+        A rotation under way shows as a file seen twice, or as a number left out: then look again, in a moment.
         """
-        for _ in range(20):
+        for attempt in range(LOOKS):
+            time.sleep(0.001 if attempt else 0)
             base, inode, lines = read_index(self.index)
-            fds = self.open_all()
+            fds, is_whole = self.open_all()
             stats = [os.fstat(fd) for fd in fds]
             inodes = [stat.st_ino for stat in stats]
-            if inode in inodes and len(set(inodes)) == len(inodes):
+            is_whole = is_whole or attempt == LOOKS - 1
+            if inode in inodes and len(set(inodes)) == len(inodes) and is_whole:
                 start = base - sum(stat.st_size for stat in stats[inodes.index(inode) + 1 :])
                 segments = []
                 for fd, stat in zip(reversed(fds), reversed(stats)):
@@ -52,16 +56,17 @@ class StreamReader:
                 break
         return [], []
 
-    def open_all(self) -> "list[int]":
-        """Return descriptors of the files, newest first."""
+    def open_all(self) -> "tuple[list[int], bool]":
+        """Return descriptors of the files, newest first, and whether they are all that there are."""
         fds = []
         for number in range(MOST_BACKUPS):
             try:
                 fds.append(os.open(self.path if number == 0 else "%s.%d" % (self.path, number), os.O_RDONLY))
             except OSError:
                 if number:
-                    break
-        return fds
+                    # The files are shifted from the oldest on, so there is a gap before the next one until it is done.
+                    return fds, not os.path.exists("%s.%d" % (self.path, number + 1))
+        return fds, True
 
     def bounds(self) -> "tuple[int, int]":
         """Return the positions of the oldest byte that is left and of the end."""
@@ -86,21 +91,19 @@ class StreamReader:
             chunks = []  # type: list[dict[str, Any]]
             for start, fd, size in segments:
                 while position < start + size and limit > 0:
-                    lost = max(0, start - position)
-                    position = max(position, start)
-                    after = bisect.bisect_right(starts, position)
+                    at = max(position, start)
+                    after = bisect.bisect_right(starts, at)
                     entry = entries[after - 1] if after else None
-                    until = min(start + size, starts[after] if after < len(starts) else end, position + limit)
-                    data = os.pread(fd, until - position, position - start)
+                    until = min(start + size, starts[after] if after < len(starts) else end, at + limit)
+                    data = os.pread(fd, until - at, at - start)
                     if not data:
-                        break
-                    if entry and entry.position == position:
-                        lost += entry.dropped
+                        break  # it was the oldest, and has just been emptied
+                    dropped = entry.dropped if entry and entry.position == at else 0
                     chunks.append({
-                        "position": position, "time": entry.time if entry else None, "lost": lost,
+                        "position": at, "time": entry.time if entry else None, "lost": at - position + dropped,
                         "generation": entry.generation if entry else 0, "data": base64.b64encode(data).decode(),
                     })  # fmt: skip
-                    position += len(data)
+                    position = at + len(data)
                     limit -= len(data)
             return chunks, position, end
         finally:
