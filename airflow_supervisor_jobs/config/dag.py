@@ -7,10 +7,17 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer
 from typing_extensions import TypedDict
 
+from airflow_supervisor_jobs.config.names import nearest
 from airflow_supervisor_jobs.config.values import Boolean, Strings, Text, parse_duration
+
+#: What Airflow takes for a schedule besides five or more columns.
+PRESETS = (
+    "@once", "@continuous", "@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly",
+    "@annually",
+)  # fmt: skip
 
 _ZONED = re.compile(r"(?P<moment>[^\[]+)\[(?P<zone>[\w+/-]+)\]")
 
@@ -40,6 +47,35 @@ def write_moment(value: datetime) -> str:
     return value.isoformat()
 
 
+def check_schedule(schedule: str) -> str:
+    """Return ``schedule`` if Airflow can read it: a preset, or what croniter, by which Airflow reads it, understands.
+
+    :raises ValueError: neither.
+    """
+    if schedule in PRESETS:
+        return schedule
+    from croniter import CroniterBadCronError, CroniterBadDateError, croniter
+
+    try:
+        croniter(schedule)
+    except (CroniterBadCronError, CroniterBadDateError) as error:
+        raise ValueError(f"{schedule!r} is not a schedule. {_schedule_hint(schedule, error)}") from error
+    return schedule
+
+
+def _schedule_hint(schedule: str, error: ValueError) -> str:
+    columns = schedule.split()
+    if len(columns) >= 5:
+        return f"Mend the cron expression ({error})"
+    guess = nearest(f"@{schedule.strip().lower().lstrip('@')}", PRESETS) if len(columns) == 1 else None
+    if guess:
+        return f"Did you mean '{guess}'?"
+    return (
+        f"Write a preset like '@daily', or a cron expression of 5 columns (minute, hour, day, month, weekday), like "
+        f"'0 8 * * 1-5'; this one has {len(columns)}"
+    )
+
+
 def _parse_span(value: Any) -> Any:
     is_iso = isinstance(value, str) and value.strip().startswith("P")
     return value if is_iso else parse_duration(value)
@@ -51,6 +87,8 @@ Moment = Annotated[
 ]
 #: A span of time, in seconds or as `2h`.
 Span = Annotated[timedelta, BeforeValidator(_parse_span, json_schema_input_type=float | str)]
+#: A cron expression or a preset.
+Schedule = Annotated[Text, AfterValidator(check_schedule)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -67,7 +105,7 @@ class DagOptions(TypedDict, total=False):
     """A line about it."""
     doc_md: Text | None
     """Its documentation, in Markdown."""
-    schedule: Text | None
+    schedule: Schedule | None
     """A cron expression, or a preset like `@daily`; null is by hand."""
     start_date: Moment | None
     """From when on it is scheduled. A zone, as in `2026-01-01[Europe/London]`, is the zone of the schedule too."""

@@ -230,7 +230,7 @@ def test_the_packages_policies_fit_any_job(configs: Path, policy: str) -> None:
 def test_importing_the_config_imports_neither_hydra_nor_airflow_nor_ssh() -> None:
     code = (
         "import sys, airflow_supervisor_jobs.config; "
-        "print([name for name in ('hydra', 'airflow', 'paramiko', 'asyncssh') if name in sys.modules])"
+        "print([name for name in ('hydra', 'airflow', 'paramiko', 'asyncssh', 'croniter') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout == "[]\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from airflow_supervisor_jobs.config import DagOptions, Job
-from airflow_supervisor_jobs.config.dag import Moment, Span
+from airflow_supervisor_jobs.config.dag import PRESETS, Moment, Schedule, Span
 from airflow_supervisor_jobs.config.names import check_name, nearest
 from airflow_supervisor_jobs.config.values import (
     FROM_FILE,
@@ -98,6 +98,14 @@ BAD: list[tuple[Any, Any, str]] = [
     (Command, ["\ud800"], "surrogate"),
     (Command, ["a", True], "valid string"),
     (Moment, "2026-01-01[Nowhere/Town]", "no time zone"),
+    (Schedule, "0 8 * *", "5 columns .* this one has 4"),
+    (Schedule, "", "this one has 0"),
+    (Schedule, "0 25 * * *", "is not a schedule. Mend the cron expression"),
+    (Schedule, "daily", "Did you mean '@daily'"),
+    (Schedule, "dayly", "Did you mean '@daily'"),
+    (Schedule, "@dialy", "Did you mean '@daily'"),
+    (Schedule, "Hourly", "Did you mean '@hourly'"),
+    (Schedule, "whenever", "Write a preset like '@daily'"),
     (Moment, "2026-01-01T00:00+01:00[Europe/London]", "Leave the offset out"),
 ]
 
@@ -145,6 +153,16 @@ def test_a_dag_survives_json(start: str) -> None:
     again = Job.model_validate(job.model_dump(mode="json"))
     assert again == job
     assert again.dag["start_date"].tzinfo == job.dag["start_date"].tzinfo
+
+
+@pytest.mark.parametrize(
+    "schedule", [*PRESETS, "0 8 * * 1-5", "*/5 * * * *", "0 0 * * sun#2", "0 8 L * *", "0 0 8 * * *"]
+)
+def test_a_schedule_of_airflow_is_a_schedule(schedule: str) -> None:
+    from airflow.sdk import DAG
+
+    DAG("d", schedule=schedule, start_date=datetime(2026, 1, 1), max_active_runs=1).validate()
+    assert TypeAdapter(Schedule).validate_python(schedule) == schedule
 
 
 def test_a_dags_options_are_those_that_airflow_has() -> None:
