@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_supervisor_jobs.config import Job, Program, find_config_dir, job_names
 from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
+from airflow_supervisor_jobs.exceptions import ConfigError
 from airflow_supervisor_jobs.operators.configure import ConfigureSupervisordOperator
 
 BROKEN_PREFIX = "broken__"
@@ -46,11 +47,16 @@ def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | Non
 
 def _build(name: str, config_dir: Path, wanted: str | None) -> DAG:
     try:
-        return SupervisorDAG(job=name, config_dir=config_dir)
+        dag = SupervisorDAG(job=name, config_dir=config_dir)
+        # Airflow would, and report what it finds as an error of the whole file.
+        dag.validate()  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever is wrong with one file must not hide the others
         _log.warning("%s cannot be made a DAG: %s", name, error)
         words = str(error) or repr(error)
+        if not isinstance(error, ConfigError):
+            words = f"{config_dir / 'job' / name}.yaml: Airflow makes no DAG of it: {words}"
         return _stand_in(name, words) if name == wanted else _placeholder(name, words)
+    return dag
 
 
 def _stand_in(name: str, error: str) -> DAG:

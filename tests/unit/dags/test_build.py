@@ -43,6 +43,22 @@ def test_a_broken_file_shows_as_a_dag_that_says_why(dag_file: Path) -> None:
     assert broken.task_ids == ["read_configuration"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dag_id: not an id",
+        "owner_links: {ada: nowhere}",
+        "access_control: {role: {none: [at all]}}",
+        "max_active_runs: 2\nschedule: '@continuous'",
+    ],
+)
+def test_what_airflow_refuses_is_broken_and_no_error_of_the_whole(dag_file: Path, line: str) -> None:
+    (dag_file.parent / "configs/job/wrong.yaml").write_text(f"command: x\nstart_date: 2026-01-01\n{line}\n")
+    dags = built(dag_file)
+    assert sorted(dags) == ["broken__wrong", "feed", "training"]
+    assert "job/wrong.yaml: Airflow makes no DAG of it: " in dags["broken__wrong"].doc_md
+
+
 @pytest.mark.parametrize("wanted", ["feed", "training", "broken__wrong"])
 def test_a_task_gets_its_own_dag_only(dag_file: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
