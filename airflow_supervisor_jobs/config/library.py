@@ -17,6 +17,10 @@ from airflow_supervisor_jobs.exceptions import ConfigError, JobNotFound
 
 #: What a folder of configuration is called.
 FOLDER = "configs"
+#: What the name of a job's file ends in.
+SUFFIX = ".yaml"
+#: What it does not end in, though people write it.
+WRONG_SUFFIX = ".yml"
 
 _PACKAGED = Path(__file__).parent / "packaged"
 _PACKAGE = __name__.partition(".")[0]
@@ -39,10 +43,11 @@ class Library:
 
     @property
     def jobs(self) -> dict[str, Path]:
-        """The jobs' files by name, sorted."""
+        """The jobs' files by name, sorted; one that ends in ``.yml`` by its whole name, for an error of its own."""
         if self.folder is None:
             return {}
-        return {path.stem: path for path in sorted((self.folder / "job").glob("*.yaml"))}
+        files = sorted(path for end in (SUFFIX, WRONG_SUFFIX) for path in (self.folder / "job").glob(f"*{end}"))
+        return {path.stem if path.suffix == SUFFIX else path.name: path for path in files}
 
     def job(self, name: str) -> Path:
         """Return the file of a job.
@@ -52,6 +57,9 @@ class Library:
         path = (self.folder or Path()) / "job" / f"{name}.yaml"
         if "/" not in name and path.is_file():
             return path
+        misnamed = self.jobs.get(name) or self.jobs.get(name + WRONG_SUFFIX)
+        if misnamed:
+            return misnamed
         guess = nearest(name, self.jobs)
         hint = f"Did you mean {guess!r}?" if guess else f"There are: {', '.join(self.jobs) or 'none'}."
         raise JobNotFound(f"no file job/{name}.yaml in {self.folder}. {hint}", job=name)

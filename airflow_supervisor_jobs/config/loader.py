@@ -25,7 +25,7 @@ from airflow_supervisor_jobs.config.dag import write_moment
 from airflow_supervisor_jobs.config.diagnose import Places, diagnose, find_place
 from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
-from airflow_supervisor_jobs.config.library import Library, find_config_dir, given_config_dir
+from airflow_supervisor_jobs.config.library import SUFFIX, WRONG_SUFFIX, Library, find_config_dir, given_config_dir
 from airflow_supervisor_jobs.config.names import check_name
 from airflow_supervisor_jobs.config.overrides import Override, parse_host_overrides, parse_overrides
 from airflow_supervisor_jobs.config.short_form import to_long_form
@@ -132,6 +132,7 @@ def load_host(name: str, overrides: Sequence[str] = (), config_dir: Path | str |
 def _load(library: Library, path: Path, overrides: Sequence[str]) -> Job:
     name = path.stem
     try:
+        _check_suffix(path, library.label(path))
         source = read_source(path, label=library.label(path))
         _check_own_name(source, name)
         key = _key(library, source, overrides)
@@ -142,6 +143,11 @@ def _load(library: Library, path: Path, overrides: Sequence[str]) -> Job:
     except ConfigError as error:
         raise type(error)(error.message, job=name) from error
     return _CACHE[key]
+
+
+def _check_suffix(path: Path, label: str) -> None:
+    if path.suffix == WRONG_SUFFIX and path.absolute().parent.name == "job":
+        raise ConfigError(f"{label}: call it {path.stem}{SUFFIX}")
 
 
 def _check_own_name(source: Source, name: str) -> None:

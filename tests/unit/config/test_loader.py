@@ -109,6 +109,21 @@ def test_a_file_with_a_wrong_name_is_an_error_of_its_own(configs: Path) -> None:
     assert "the file's name is the job's" in str(errors[0])
 
 
+def test_a_file_with_the_other_suffix_is_an_error_of_its_own(configs: Path) -> None:
+    write(configs / "job/three.yml", "command: x\n")
+    errors: list[ConfigError] = []
+    assert list(load_jobs(configs, errors=errors)) == ["one", "two"]
+    assert [error.job for error in errors] == ["three"]
+    assert job_names(configs) == ["one", "three.yml", "two"]
+    for look in (
+        lambda: load_job("three", config_dir=configs),
+        lambda: load_job("three.yml", config_dir=configs),
+        lambda: check_file(configs / "job/three.yml"),
+    ):
+        with pytest.raises(ConfigError, match=r"job/three\.yml: call it three\.yaml"):
+            look()
+
+
 def test_bytes_that_are_not_utf_8_are_an_error(configs: Path) -> None:
     (configs / "job/one.yaml").write_bytes(b"command: \xff\n")
     with pytest.raises(ConfigError, match=r"one\.yaml: cannot be read"):

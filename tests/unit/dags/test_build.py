@@ -59,6 +59,13 @@ def test_what_airflow_refuses_is_broken_and_no_error_of_the_whole(dag_file: Path
     assert "job/wrong.yaml: Airflow makes no DAG of it: " in dags["broken__wrong"].doc_md
 
 
+def test_a_file_with_the_other_suffix_is_broken(dag_file: Path) -> None:
+    (dag_file.parent / "configs/job/late.yml").write_text("command: x\n")
+    dags = built(dag_file)
+    assert sorted(dags) == ["broken__late_yml", "broken__wrong", "feed", "training"]
+    assert "late.yml: call it late.yaml" in dags["broken__late_yml"].doc_md
+
+
 @pytest.mark.parametrize("wanted", ["feed", "training", "broken__wrong"])
 def test_a_task_gets_its_own_dag_only(dag_file: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
