@@ -19,6 +19,9 @@ from airflow_supervisor_jobs.exceptions import ConfigError
 
 Keys = tuple[str | int, ...]
 
+#: What ``ssh-keyscan`` prints for another port, which YAML takes for a list.
+_SCANNED_KEY = re.compile(r"\s*host_key:\s*\[[^\]]*\]:\d")
+
 
 class Mark(NamedTuple):
     """A place in a file: line and column, counted from 1, of a key and of its value."""
@@ -87,7 +90,7 @@ def parse_source(text: str, *, label: str) -> Source:
             raise ConfigError(f"{_place(label, node.start_mark)}: this is not a mapping. Write 'key: value' lines")
         data = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        raise _explain(error, label) from error
+        raise _explain(error, label, text) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{label}: not YAML: {error}") from error
     finally:
@@ -148,14 +151,31 @@ def _place(label: str, mark: yaml.Mark | None) -> str:
     return f"{label}:{mark.line + 1}:{mark.column + 1}" if mark else label
 
 
-def _explain(error: yaml.MarkedYAMLError, label: str) -> ConfigError:
+def _explain(error: yaml.MarkedYAMLError, label: str, text: str) -> ConfigError:
     problem = error.problem or "not YAML"
-    hint = ""
-    if "not a text" in problem or "unhashable" in problem:
-        hint = ". A value that begins with {{ must be in quotes"
-    elif "constructor for the tag" in problem:
+    hint = _cure(problem, error.problem_mark, text)
+    if "constructor for the tag" in problem:
         problem = f"{problem.removeprefix('could not determine a constructor for ')} is not known. Leave it out"
     mark = error.problem_mark or error.context_mark
     if problem == "found unexpected end of stream" and error.context:
         problem, mark = f"{error.context}: it does not end", error.context_mark
-    return ConfigError(f"{_place(label, mark)}: {problem}{hint}")
+    return ConfigError(f"{_place(label, mark)}: {problem}{hint and f'. {hint}'}")
+
+
+def _cure(problem: str, mark: yaml.Mark | None, text: str) -> str:
+    """Return what to do about a problem that PyYAML only names, or an empty text."""
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if _SCANNED_KEY.match(line):
+        return "Leave out the name in front: host_key begins with the type of the key, like ssh-ed25519"
+    if "not a text" in problem or "unhashable" in problem:
+        return "A value that begins with {{ must be in quotes"
+    if "mapping values are not allowed" in problem:
+        return "A value with ': ' in it must be in quotes; or else the indentation is wrong"
+    first = line[mark.column : mark.column + 1] if mark else ""
+    if " tab character" in problem or ("cannot start any token" in problem and first == "\t"):
+        return "YAML indents with spaces, and this line has a tab"
+    if "cannot start any token" in problem and first:
+        return f"A value that begins with {first} must be in quotes"
+    if "undefined alias" in problem or "alphabetic or numeric character" in problem:
+        return "A value that begins with * or & must be in quotes"
+    return ""
