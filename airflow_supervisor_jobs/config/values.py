@@ -15,6 +15,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
 from supervisor import datatypes
 
+from airflow_supervisor_jobs.config.names import nearest
+
 #: The context of a validation whose data people wrote in a file.
 FROM_FILE = "a file"
 
@@ -49,6 +51,8 @@ def parse_duration(value: Any) -> Any:
     """
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
+        if value.strip().startswith("-"):
+            raise ValueError(f"{value!r} is not a duration: it must not be negative")
         if not match:
             raise ValueError(
                 f"{value!r} is not a duration. Write seconds, or a number with s, m, h or d, like '90s' or '2h'"
@@ -123,10 +127,19 @@ def parse_list(value: Any) -> Any:
 
 
 def parse_autorestart(value: Any) -> Any:
-    """Return ``unexpected``, True or False for what supervisord takes the word for."""
-    if isinstance(value, str) and value.strip().lower() == "unexpected":
-        return "unexpected"
-    return parse_boolean(value)
+    """Return ``unexpected``, True or False for what supervisord takes the word for.
+
+    :raises ValueError: none of the three.
+    """
+    word = str(value).strip().lower()
+    if word == "unexpected":
+        return word
+    try:
+        return datatypes.boolean(word)
+    except ValueError as error:
+        guess = nearest(word, ("unexpected", "true", "false"))
+        hint = f"Did you mean {guess}?" if guess else "Write one of the three"
+        raise ValueError(f"{value!r} is none of true, false and unexpected. {hint}") from error
 
 
 def parse_clock(value: Any) -> Any:

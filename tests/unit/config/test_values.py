@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from airflow_supervisor_jobs.config import DagOptions, Job
 from airflow_supervisor_jobs.config.dag import PRESETS, Moment, Schedule, Span
 from airflow_supervisor_jobs.config.names import check_name, nearest
+from airflow_supervisor_jobs.config.program import AutoRestart
 from airflow_supervisor_jobs.config.values import (
     FROM_FILE,
     Boolean,
@@ -50,6 +51,10 @@ GOOD: list[tuple[Any, Any, Any]] = [
     (Octal, 0o22, 0o22),
     (Boolean, "yes", True),
     (Boolean, "off", False),
+    (AutoRestart, "Unexpected ", "unexpected"),
+    (AutoRestart, "off", False),
+    (AutoRestart, True, True),
+    (AutoRestart, 1, True),
     (Strings, "a, b", ("a", "b")),
     (ExitCodes, "0,2", (0, 2)),
     (ExitCodes, 3, (3,)),
@@ -70,7 +75,7 @@ GOOD: list[tuple[Any, Any, Any]] = [
 
 BAD: list[tuple[Any, Any, str]] = [
     (Duration, -1, "0 or more"),
-    (Duration, "-1s", "is not a duration"),
+    (Duration, "-8h", "must not be negative"),
     (Duration, "5 weeks", "is not a duration"),
     (Duration, float("nan"), "is not a duration"),
     (Duration, float("inf"), "is not a duration"),
@@ -85,6 +90,11 @@ BAD: list[tuple[Any, Any, str]] = [
     (Octal, "9", "is not octal"),
     (Octal, "-1", "greater than or equal to 0"),
     (Boolean, "maybe", "neither true nor false"),
+    (AutoRestart, "unexpectd", "none of true, false and unexpected. Did you mean unexpected"),
+    (AutoRestart, "ture", "Did you mean true"),
+    (AutoRestart, "sometimes", "Write one of the three"),
+    (AutoRestart, [1], "none of true, false and unexpected"),
+    (AutoRestart, 5, "none of true, false and unexpected"),
     (ExitCodes, 256, "less than or equal to 255"),
     (ExitCodes, -1, "greater than or equal to 0"),
     (Clock, "24:00", "not a time of day"),
