@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -14,10 +16,11 @@ from typing_extensions import override
 from airflow_supervisor_jobs.exceptions import HostError, HostRefused, HostUnreachable
 from airflow_supervisor_jobs.hosts.address import SSHSettings
 from airflow_supervisor_jobs.hosts.channel import Channel, Tail, agent_command
-from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, REFUSED_PATIENCE, TurnedAway, patiently
+from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, TurnedAway, patiently
 from airflow_supervisor_jobs.hosts.hostkeys import trusted_host_keys
 from airflow_supervisor_jobs.hosts.identity import check_identity
 from airflow_supervisor_jobs.hosts.proxy import Proxy
+from airflow_supervisor_jobs.hosts.refusals import login_refused, nobody_listens, other_host_key, unknown_name
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 
 _EXIT_WAIT = 5
@@ -53,23 +56,21 @@ class AsyncSSHPipe(StreamPipe):
             return _AsyncSSHChannel(process, stack.pop_all())
 
 
-def explain(error: Exception, *, host: str, said: str = "") -> HostError:
+def explain(error: Exception, *, host: str, ssh: SSHSettings | None = None, said: str = "") -> HostError:
     """Return what an error of asyncssh's means to us; ``said`` is what a proxy command said."""
     words = "; ".join(part for part in (str(error) or type(error).__name__, said) if part)
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
-        return HostRefused(
-            f"it shows another host key than the known one ({words}). "
-            "If the host was really replaced, correct `host_key` or known_hosts; if not, somebody is in between.",
-            host=host,
-        )
+        return HostRefused(f"its host key is not trusted ({words}). Correct `host_key` or known_hosts.", host=host)
     if isinstance(error, asyncssh.PermissionDenied):
-        return HostRefused(f"it does not accept our login ({words}). Check user, key and password.", host=host)
+        return login_refused(ssh, words, host=host)
+    if isinstance(error, socket.gaierror):
+        return unknown_name(ssh, host=host)
     if isinstance(error, (asyncssh.KeyImportError, asyncssh.KeyExchangeFailed, asyncssh.ProtocolNotSupported)):
         return HostRefused(f"{words}. Check the key, its passphrase and the algorithms.", host=host)
     if isinstance(error, asyncssh.ChannelOpenError):
         return HostRefused(f"it lets us in and executes no command ({words}). Allow exec for this account.", host=host)
-    if isinstance(error, ConnectionRefusedError):
-        return TurnedAway(f"nobody listens there ({words}).", host=host, patience=REFUSED_PATIENCE)
+    if f"[Errno {errno.ECONNREFUSED}]" in words:  # a name of several addresses gives one OSError of all their words
+        return nobody_listens(ssh, host=host)
     if isinstance(error, (asyncssh.ConnectionLost, ConnectionResetError)) and "timeout" not in words:
         return TurnedAway(f"it dropped the connection ({words}).", host=host, patience=DROPPED_PATIENCE)
     if isinstance(error, ValueError):
@@ -87,15 +88,21 @@ async def _connect(ssh: SSHSettings, stack: AsyncExitStack, *, host: str) -> asy
     if proxy is not None:
         stack.callback(proxy.close)
     tunnel = await _connect(ssh.jump, stack, host=host) if ssh.jump else None
+    trusted = await asyncio.to_thread(trusted_host_keys, ssh, host=host)
+    guard = _Guard()
     try:
-        options = asyncssh.SSHClientConnectionOptions(**_options(ssh, host=host))
+        options = asyncssh.SSHClientConnectionOptions(client_factory=lambda: guard, **_options(ssh, trusted))
         if not (ssh.key_file or ssh.private_key or ssh.look_for_keys):
             options.client_keys = []  # asyncssh cannot be told to ask the user's agent alone
         connection = await asyncssh.connect(
             ssh.hostname, ssh.port, tunnel=tunnel, sock=proxy.sock if proxy else None, config=None, options=options
         )
+    except asyncssh.HostKeyNotVerifiable as error:
+        if guard.shown is None or trusted is None:
+            raise explain(error, host=host, ssh=ssh) from error
+        raise other_host_key(guard.shown, trusted, host=host) from error
     except (asyncssh.Error, OSError, asyncio.TimeoutError, ValueError) as error:
-        raise explain(error, host=host, said=proxy.said if proxy else "") from error
+        raise explain(error, host=host, ssh=ssh, said=proxy.said if proxy else "") from error
     stack.push_async_callback(_hang_up, connection)
     return connection
 
@@ -105,8 +112,18 @@ async def _hang_up(connection: asyncssh.SSHClientConnection) -> None:
     await connection.wait_closed()
 
 
-def _options(ssh: SSHSettings, *, host: str) -> dict[str, Any]:
-    trusted = trusted_host_keys(ssh, host=host)
+class _Guard(asyncssh.SSHClient):
+    """Trusts no key beside the trusted ones, and remembers what the host has shown instead, as ``type base64``."""
+
+    shown: str | None = None
+
+    @override
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.shown = key.export_public_key().decode()
+        return False
+
+
+def _options(ssh: SSHSettings, trusted: tuple[str, ...] | None) -> dict[str, Any]:
     options: dict[str, Any] = {
         "config": None,
         "username": ssh.username,

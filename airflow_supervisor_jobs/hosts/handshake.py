@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -10,6 +11,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from airflow_supervisor_jobs.exceptions import HostUnreachable
 
 T = TypeVar("T")
+
+#: Says at level INFO what is tried again.
+log = logging.getLogger(__name__)
 
 #: Seconds to go on when sshd drops us unauthenticated (MaxStartups: many come at once), and when nobody listens.
 DROPPED_PATIENCE = 120
@@ -33,9 +37,14 @@ async def patiently(dial: Callable[[], Awaitable[T]]) -> T:
         retry=retry_if_exception_type(TurnedAway),
         stop=_out_of_patience,
         wait=wait_random_exponential(multiplier=0.5, max=8),
+        before_sleep=_tell,
         reraise=True,
     )
     return await retrying(dial)
+
+
+def _tell(state: RetryCallState) -> None:
+    log.info("Trying again: %s", state.outcome.exception() if state.outcome else "")
 
 
 def _out_of_patience(state: RetryCallState) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import asyncssh
 
-from airflow_supervisor_jobs.exceptions import HostRefused
+from airflow_supervisor_jobs.exceptions import HostRefused, HostUnreachable
 from airflow_supervisor_jobs.hosts.address import HostKeys, SSHSettings
+from airflow_supervisor_jobs.hosts.refusals import nobody_listens, unknown_name
 
 
 def trusted_host_keys(ssh: SSHSettings, *, host: str) -> tuple[str, ...] | None:
-    """Return the keys that the host may show, as ``type base64``; None: any.
+    """Return the keys that the host may show, as ``type base64``; None: any. It may block for ``ssh.conn_timeout``.
 
     :raises HostRefused: only known keys are accepted, and none is known.
+    :raises HostUnreachable: nor is its name, or nobody listens there: a mistyped name has no known key either.
     """
     if ssh.host_key:
         return (ssh.host_key,)
@@ -21,12 +24,26 @@ def trusted_host_keys(ssh: SSHSettings, *, host: str) -> tuple[str, ...] | None:
         return None
     known = _known(ssh, host=host)
     if not known and ssh.host_keys is HostKeys.KNOWN:
+        _check_address(ssh, host=host)
         raise HostRefused(
             f"no host key of {ssh.hostname}:{ssh.port} is known. Pin it as `host_key`, or check and add it to "
             f"{ssh.known_hosts} (ssh-keyscan -p {ssh.port} {ssh.hostname}).",
             host=host,
         )
     return known or None
+
+
+def _check_address(ssh: SSHSettings, *, host: str) -> None:
+    if ssh.jump is not None or ssh.proxy_command:
+        return  # those resolve and connect in our place
+    try:
+        socket.create_connection((ssh.hostname, ssh.port), ssh.conn_timeout).close()
+    except socket.gaierror as error:
+        raise unknown_name(ssh, host=host) from error
+    except ConnectionRefusedError as error:
+        raise nobody_listens(ssh, host=host) from error
+    except OSError as error:
+        raise HostUnreachable(f"it cannot be reached ({error.strerror or error}).", host=host) from error
 
 
 def key_types(keys: tuple[str, ...]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from io import StringIO
@@ -14,35 +15,38 @@ import paramiko
 
 from airflow_supervisor_jobs.exceptions import HostError, HostRefused, HostUnreachable
 from airflow_supervisor_jobs.hosts.address import SSH_PORT, SSHSettings
-from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, REFUSED_PATIENCE, TurnedAway
+from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, TurnedAway
 from airflow_supervisor_jobs.hosts.hostkeys import key_types, trusted_host_keys
 from airflow_supervisor_jobs.hosts.identity import check_identity
 from airflow_supervisor_jobs.hosts.proxy import Proxy
+from airflow_supervisor_jobs.hosts.refusals import login_refused, nobody_listens, other_host_key, unknown_name
 
 #: paramiko writes tracebacks of what we retry or explain; who wants them sets this logger's level.
 _LOG = "airflow_supervisor_jobs.paramiko"
 logging.getLogger(_LOG).setLevel(logging.CRITICAL)
 
 
-def explain(error: Exception, *, host: str, said: str = "") -> HostError:
+def explain(error: Exception, *, host: str, ssh: SSHSettings | None = None, said: str = "") -> HostError:
     """Return what an error of paramiko's means to us; ``said`` is what a proxy command said."""
-    words = "; ".join(part for part in (str(error) or type(error).__name__, said) if part)
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        error = next(iter(error.errors.values()))  # what each address said
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    words = "; ".join(part for part in (reason, said) if part)
     if isinstance(error, paramiko.BadHostKeyException):
-        return HostRefused(
-            f"it shows another host key than the known one ({error.key.get_name()} {error.key.fingerprint}). "
-            "If the host was really replaced, correct `host_key` or known_hosts; if not, somebody is in between.",
-            host=host,
-        )
+        shown, known = (f"{key.get_name()} {key.get_base64()}" for key in (error.key, error.expected_key))
+        return other_host_key(shown, [known], host=host)
     if isinstance(error, paramiko.AuthenticationException) and not _lost_in_login(words):
-        return HostRefused(f"it does not accept our login ({words}). Check user, key and password.", host=host)
+        return login_refused(ssh, words, host=host)
+    if isinstance(error, socket.gaierror):
+        return unknown_name(ssh, host=host)
     if isinstance(error, (paramiko.ssh_exception.IncompatiblePeer, paramiko.PasswordRequiredException)):
         return HostRefused(f"{words}. Check the key's passphrase and the algorithms.", host=host)
     if "No authentication methods" in words:
         return HostRefused("there is no key, agent or password to log in with. Name one in its settings.", host=host)
     if isinstance(error, paramiko.ChannelException) or "Channel closed" in words:
         return HostRefused(f"it lets us in and executes no command ({words}). Allow exec for this account.", host=host)
-    if isinstance(error, (ConnectionRefusedError, paramiko.ssh_exception.NoValidConnectionsError)):
-        return TurnedAway(f"nobody listens there ({words}).", host=host, patience=REFUSED_PATIENCE)
+    if isinstance(error, ConnectionRefusedError):
+        return nobody_listens(ssh, host=host)
     if isinstance(error, (ConnectionResetError, EOFError)) or "protocol banner" in words:
         return TurnedAway(f"it dropped the connection ({words}).", host=host, patience=DROPPED_PATIENCE)
     return HostUnreachable(f"it cannot be reached ({words}).", host=host)
@@ -59,7 +63,7 @@ def connect_client(ssh: SSHSettings, stack: ExitStack, *, host: str) -> paramiko
     try:
         return _connect(ssh, proxy.sock if proxy else _through_jump(ssh, stack, host=host), stack, host=host)
     except (paramiko.SSHException, OSError, EOFError) as error:
-        raise explain(error, host=host, said=proxy.said if proxy else "") from error
+        raise explain(error, host=host, ssh=ssh, said=proxy.said if proxy else "") from error
 
 
 def _through_jump(ssh: SSHSettings, stack: ExitStack, *, host: str) -> paramiko.Channel | None:

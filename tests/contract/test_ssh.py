@@ -20,6 +20,7 @@ from airflow_supervisor_jobs.hosts import stream
 from airflow_supervisor_jobs.hosts.connect import SSHLibrary, open_pipe
 from airflow_supervisor_jobs.hosts.connections import load_connection
 from airflow_supervisor_jobs.hosts.paramiko_pipe import ParamikoPipe
+from airflow_supervisor_jobs.hosts.refusals import fingerprint
 from airflow_supervisor_jobs.hosts.settings import HostSettings, resolve
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 from tests.services.embedded_ssh import EmbeddedSSH
@@ -115,22 +116,19 @@ async def test_a_root_that_cannot_be_made_is_refused_with_the_reason(
 async def test_another_host_key_is_refused(server: Server, library: SSHLibrary, root: Path) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     said = await refusal(pipe_to(server, library, root, host_key=other))
-    assert "another host key" in said or "not trusted" in said
+    assert f"(shown: {fingerprint(server.host_key)}; known: {fingerprint(other)})" in said
 
 
-async def test_an_unknown_host_key_is_refused_before_the_host_is_touched(
-    short_folder: Path, library: SSHLibrary, root: Path
-) -> None:
-    server = SSHAccount(short_folder / "nobody")
-    server.write_keys()
-    server.port = free_port()
-    server.known_hosts.touch()
+async def test_an_unknown_host_key_is_refused(server: Server, library: SSHLibrary, root: Path) -> None:
+    server.known_hosts.write_text("")
     assert "no host key" in await refusal(pipe_to(server, library, root))
 
 
 async def test_a_wrong_key_is_refused_at_once(server: Server, library: SSHLibrary, root: Path) -> None:
     server.key_file.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
-    assert "does not accept our login" in await refusal(pipe_to(server, library, root, use_agent=False))
+    said = await refusal(pipe_to(server, library, root, use_agent=False))
+    assert f"our login of user {server.username!r}, tried with key file {server.key_file} (" in said
+    assert ".)" not in said
 
 
 @pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256"])
@@ -207,16 +205,38 @@ async def test_a_hook_of_airflows_may_do_the_connecting(
     assert await works(ParamikoPipe(HostSettings(host="far", root=str(root)), connect=hook.get_conn))
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "no-known-key"])
 async def test_nobody_listening_is_unreachable(
-    short_folder: Path, library: SSHLibrary, root: Path, monkeypatch: pytest.MonkeyPatch
+    short_folder: Path,
+    library: SSHLibrary,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_known: bool,
 ) -> None:
-    monkeypatch.setattr("airflow_supervisor_jobs.hosts.paramiko_client.REFUSED_PATIENCE", 0.5)
-    monkeypatch.setattr("airflow_supervisor_jobs.hosts.asyncssh_pipe.REFUSED_PATIENCE", 0.5)
+    monkeypatch.setattr("airflow_supervisor_jobs.hosts.refusals.REFUSED_PATIENCE", 0.5)
     server = SSHAccount(short_folder / "nobody")
     server.write_keys()
     server.port = free_port()
-    server.write_known_hosts()
-    with pytest.raises(HostUnreachable, match="nobody listens"):
+    if is_known:
+        server.write_known_hosts()
+    caplog.set_level("INFO", "airflow_supervisor_jobs.hosts.handshake")
+    words = f"nobody listens on {LOOPBACK}:{server.port}. Check that the host is up, its `port`, and sshd."
+    with pytest.raises(HostUnreachable, match=f"^far: {words}$"):
+        await pipe_to(server, library, root).open()
+    assert f"Trying again: far: {words}" in caplog.messages
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "no-known-key"])
+async def test_a_name_that_nobody_knows_is_called_so(
+    short_folder: Path, library: SSHLibrary, root: Path, is_known: bool
+) -> None:
+    server = SSHAccount(short_folder / "nobody")
+    server.write_keys()
+    server.hostname, server.port = "nohost.invalid", free_port()
+    if is_known:
+        server.write_known_hosts()
+    with pytest.raises(HostUnreachable, match=r"its name 'nohost\.invalid' cannot be resolved"):
         await pipe_to(server, library, root).open()
 
 
