@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from airflow_supervisor_jobs.exceptions import SupervisorJobsError
 
 _STYLES = {"RUNNING": "green", "STARTING": "yellow", "STOPPING": "yellow", "BACKOFF": "yellow", "EXITED": "dim"}
 _BAD = "red"
+_RETRIES = "airflow_supervisor_jobs.hosts.handshake"
 _progress: Live | None = None
 
 
@@ -95,9 +97,25 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
     # Standard output may lead elsewhere: it is not to be drawn into the display.
     with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as _progress:
         try:
-            yield lambda words: spinner.update(text=Text(words))
+            with _retries_told(lambda words: spinner.update(text=Text(words))) as tell:
+                yield tell
         finally:
             _progress = None
+
+
+@contextmanager
+def _retries_told(tell: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Let ``tell`` hear, too, that a host which turned us away is tried again."""
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
+    log, level = logging.getLogger(_RETRIES), logging.getLogger(_RETRIES).level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield tell
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _end_progress() -> None:

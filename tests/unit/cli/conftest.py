@@ -95,7 +95,7 @@ def read_until(stream: Any, wanted: str, *, seconds: float = 60) -> str:
     seen = ""
     deadline = time.monotonic() + seconds
     while wanted not in seen:
-        ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
+        ready, _, _ = select.select([stream.fileno()], [], [], max(0.0, deadline - time.monotonic()))
         piece = os.read(stream.fileno(), 65536).decode() if ready else ""
         assert piece, f"{wanted!r} did not come, but: {seen!r}"
         seen += piece

@@ -6,8 +6,10 @@ import json
 import os
 import pty
 import subprocess
+from types import SimpleNamespace
 
-from tests.unit.cli.conftest import COMMAND, Commands
+from tests.services.ssh import free_port
+from tests.unit.cli.conftest import COMMAND, Commands, read_until
 
 
 def run_on_terminal(*words: str) -> tuple[int, str, str]:
@@ -41,3 +43,15 @@ def test_an_error_ends_the_progress(commands: Commands) -> None:
     assert (status, result) == (3, "")
     assert "first: waiting for its end" in shown
     assert "not installed on the host" in shown
+
+
+def test_that_a_host_is_tried_again_is_shown(commands: Commands) -> None:
+    port = free_port()
+    commands.declare("host", "gone", hostname="127.0.0.1", port=port, username="ann")
+    commands.declare("job", "away", host="gone", command="true")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([*COMMAND, "status", "away"], stdout=subprocess.PIPE, stderr=theirs) as command:
+        os.close(theirs)
+        read_until(SimpleNamespace(fileno=lambda: ours), f"Trying again: gone: nobody listens on 127.0.0.1:{port}")
+        command.kill()
+    os.close(ours)
