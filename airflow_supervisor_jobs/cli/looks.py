@@ -219,18 +219,32 @@ async def _follow(job: Job, programs: Sequence[str], lines: int, *, form: Format
 
 
 def line_printer(*, prefix: bool, form: Format) -> Callable[[Line], None]:
-    """Return what prints a line of a program, with its process before it where there are several."""
+    """Return what prints a line of a program, with its process before it where there are several or it is an error's.
+
+    Where a process goes on in another generation, a line on standard error says so.
+    """
     names = ("process", "stream", "generation", "position", "time", "text", "ours")
     console = out()
+    generations: dict[str, int] = {}
 
     def show(line: Line) -> None:
-        text = f"{line.process} | {line.text}" if prefix else line.text
         if form is Format.JSON:
             print_json_line({name: getattr(line, name) for name in names})
-        elif console.is_terminal:
+            return
+        if line.generation > generations.setdefault(line.process, line.generation):
+            generations[line.process] = line.generation
+            say(f"--- {line.process}: generation {line.generation} ---", style="dim")
+        text = _marked(line, prefix=prefix)
+        if console.is_terminal:
             style = "yellow" if line.ours else ("red" if line.stream == "stderr" else "")
             console.print(Text(text, style=style))
         else:
             print_plain(text)
 
     return show
+
+
+def _marked(line: Line, *, prefix: bool) -> str:
+    if line.stream == "stderr":
+        return f"{line.process}:stderr | {line.text}"
+    return f"{line.process} | {line.text}" if prefix else line.text

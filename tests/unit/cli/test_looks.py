@@ -63,7 +63,7 @@ def test_logs(commands: Commands) -> None:
     commands.run("up", "talker", "--wait")
 
     assert commands.run("logs", "talker", "-n", "2") == 0
-    assert sorted(commands.stdout.splitlines()) == ["50", "oops", "rest"]
+    assert sorted(commands.stdout.splitlines()) == ["50", "rest", "talker:stderr | oops"]
 
     assert commands.run("logs", "talker", "-o", "json") == 0
     lines = [json.loads(line) for line in commands.stdout.splitlines()]
@@ -76,6 +76,21 @@ def test_logs(commands: Commands) -> None:
     commands.run("down", "talker", "--purge")
     assert commands.run("logs", "talker") == 0
     assert "no output is kept" in commands.stderr
+
+
+def test_logs_show_where_a_generation_begins(commands: Commands) -> None:
+    commands.declare("job", "talker", host="here", command="echo one")
+    commands.run("up", "talker", "--wait")
+    assert commands.run("logs", "talker") == 0
+    assert "generation" not in commands.stderr
+    commands.run("up", "talker", "--wait", "command=echo two")
+
+    assert commands.run("logs", "talker") == 0
+
+    assert commands.stdout.splitlines() == ["one", "two"]
+    assert commands.stderr == "--- talker: generation 2 ---\n"
+    assert commands.run("logs", "talker", "-o", "json") == 0
+    assert commands.stderr == ""
 
 
 def test_logs_longer_than_one_answer_of_the_host(commands: Commands) -> None:
