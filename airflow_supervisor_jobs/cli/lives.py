@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -202,7 +203,7 @@ def _words(status: ProcessStatus) -> str:
 
 
 def _tell_end(end: Concluded, host: str, *, form: Format) -> int:
-    judgement = end.judgement
+    judgement = _in_our_words(end.judgement)
     rows = [row_of(status, host=host) for status in end.statuses.values()]
     if form is Format.JSON:
         print_json({**judgement.to_dict(), "processes": rows})
@@ -210,6 +211,13 @@ def _tell_end(end: Concluded, host: str, *, form: Format) -> int:
         print_rows(rows, COLUMNS, form=form)
         say(judgement.message)
     return exit_status(judgement)
+
+
+def _in_our_words(judgement: Judgement) -> Judgement:
+    """Here the limit was given as ``--timeout``, not by the job's file."""
+    if judgement.verdict is not Verdict.TIMED_OUT:
+        return judgement
+    return replace(judgement, message=judgement.message.replace("check_timeout", "--timeout"))
 
 
 def exit_status(judgement: Judgement) -> int:

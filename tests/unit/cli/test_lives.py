@@ -94,6 +94,7 @@ def test_a_missing_secret_is_found_before_the_host_is_touched(commands: Commands
 def test_waiting_has_a_limit(commands: Commands, gate: Any) -> None:
     commands.run("up", "gated")
     assert commands.run("wait", "gated", "--timeout", "0.2") == 124
+    assert "here/gated: not over after --timeout (0.2 s): it still runs" in commands.stderr
     assert commands.json("status", "gated")[0]["state"] == "RUNNING"
 
 
