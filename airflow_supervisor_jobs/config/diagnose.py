@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from types import UnionType
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin
@@ -14,6 +13,7 @@ from airflow_supervisor_jobs.config.base import MisfitError
 from airflow_supervisor_jobs.config.names import nearest
 from airflow_supervisor_jobs.config.short_form import DAEMON_SECTIONS, PROGRAM_DEFAULTS
 from airflow_supervisor_jobs.config.source import Keys
+from airflow_supervisor_jobs.config.wording import message_of
 
 
 class Places(Protocol):
@@ -82,8 +82,7 @@ def _message(finding: ErrorDetails, known: Sequence[str]) -> str:
         return f"unknown key. Did you mean {guess!r}?" if guess else f"unknown key. Known are: {', '.join(known)}"
     if finding["type"] == "missing":
         return "is missing. Add it"
-    message = re.sub(r"^(Value|Assertion) error, ", "", finding["msg"])
-    return message[0].lower() + message[1:] if message.startswith("Input should") else message
+    return message_of(finding)
 
 
 def _follow(model: type[BaseModel], location: Keys) -> tuple[Keys, Sequence[str]]:

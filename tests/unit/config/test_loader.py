@@ -218,7 +218,7 @@ def test_hosts(configs: Path) -> None:
     with pytest.raises(ConfigError, match="There are: far, local"):
         load_host("zzz", config_dir=configs)
     write(configs / "host/far.yaml", "hostname: far\nport: 0\n")
-    with pytest.raises(ConfigError, match=r"far.yaml:2:7: host.port: input should be greater than or equal to 1"):
+    with pytest.raises(ConfigError, match=r"far.yaml:2:7: host.port: must be 1 or more"):
         load_host("far", config_dir=configs)
 
 
