@@ -19,10 +19,9 @@ from airflow_supervisor_jobs.cli.options import (
     Overrides,
     Target,
     is_override,
-    overrides_of,
 )
-from airflow_supervisor_jobs.cli.reach import folder_of
-from airflow_supervisor_jobs.config import Host, Job, Secret, check_file, json_schema, load_job, load_jobs
+from airflow_supervisor_jobs.cli.reach import declared_job, folder_of
+from airflow_supervisor_jobs.config import Host, Job, Secret, check_file, json_schema, load_jobs
 from airflow_supervisor_jobs.config.daemon_writer import write_daemon
 from airflow_supervisor_jobs.config.writer import write_conf
 from airflow_supervisor_jobs.exceptions import ConfigError
@@ -72,7 +71,7 @@ def render(
     output: Output = Format.TABLE,
 ) -> int:
     """Show what a job's file comes to. Secrets are references and stay references."""
-    declared = load_job(job, overrides=overrides_of(overrides), config_dir=folder_of(config_dir))
+    declared = declared_job(job, config_dir=config_dir, overrides=overrides)
     data = _job_data(declared) if target is Target.JOB else _supervisord_data(declared)
     if output is Format.JSON:
         print_json(data)

@@ -63,7 +63,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(
-    job: Annotated[str | None, typer.Argument(metavar="JOB", help="The job's name; all jobs without it.")] = None,
+    job: Annotated[
+        str | None, typer.Argument(metavar="JOB", help="The job's name, or its file; all jobs without it.")
+    ] = None,
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
     output: Output = Format.TABLE,

@@ -56,7 +56,9 @@ ConfigDir = Annotated[
     ),
 ]
 Output = Annotated[Format, typer.Option("-o", "--output", help="For people, or for programs.")]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's name: that of its file in job/.")]
+JobName = Annotated[
+    str, typer.Argument(metavar="JOB", help="The job's name, that of its file in job/; or the file's path.")
+]
 Programs = Annotated[
     list[str] | None, typer.Option("--program", metavar="PROGRAM", help="Only this program; may be given again.")
 ]

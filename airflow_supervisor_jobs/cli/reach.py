@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_supervisor_jobs.cli.options import overrides_of
-from airflow_supervisor_jobs.config import Host, Job, find_config_dir, load_job, render_templates
+from airflow_supervisor_jobs.config import Host, Job, find_config_dir, load_file, load_job, render_templates
 from airflow_supervisor_jobs.core.status import ProcessStatus
 from airflow_supervisor_jobs.exceptions import AgentError, ConfigError
 
@@ -23,18 +23,32 @@ def folder_of(config_dir: Path | None) -> Path:
     return find_config_dir(Path.cwd()) if config_dir is None else config_dir.absolute()
 
 
+def declared_job(name: str, *, config_dir: Path | None, overrides: Sequence[str] | None) -> Job:
+    """Return the job that a command line names, or whose file it names.
+
+    :raises ConfigError: there is none, or it cannot be right.
+    """
+    words = overrides_of(overrides)
+    path = Path(name)
+    if path.suffix and path.is_file():
+        return load_file(path, words, None if config_dir is None else folder_of(config_dir))
+    if path.name != name:
+        raise ConfigError(f"there is no file {name}. Give a job's name, like {path.stem}, or the path of its file")
+    return load_job(name.removesuffix(".yaml"), words, folder_of(config_dir))
+
+
 def job_of(name: str, *, config_dir: Path | None, overrides: Sequence[str] | None) -> Job:
-    """Return the job that a command line names.
+    """Return the job that a command line names, ready to run.
 
     :raises ConfigError: there is none, or it cannot be right, or only Airflow could fill in its templates.
     """
-    job = load_job(name, overrides=overrides_of(overrides), config_dir=folder_of(config_dir))
+    job = declared_job(name, config_dir=config_dir, overrides=overrides)
 
     def refuse(text: str) -> str:
         if "{{" in text or "{%" in text:
             raise ConfigError(
                 f"{text!r} is a template, which only a run of Airflow can fill in. Give the value as an override",
-                job=name,
+                job=job.name,
             )
         return text
 

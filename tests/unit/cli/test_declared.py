@@ -60,6 +60,17 @@ def test_render_shows_what_supervisord_gets(commands: Commands) -> None:
     assert "[program:first.first]" in commands.stdout
 
 
+def test_a_jobs_file_does_for_its_name(commands: Commands) -> None:
+    path = commands.folder / "configs" / "job" / "first.yaml"
+    for name in ("configs/job/first.yaml", str(path), "first.yaml"):
+        assert commands.run("render", name) == 0, commands.stderr
+        assert "[program:first.first]" in commands.stdout
+    assert commands.run("up", "configs/job/nope.yaml") == 2
+    assert commands.stderr == (
+        "there is no file configs/job/nope.yaml. Give a job's name, like nope, or the path of its file\n"
+    )
+
+
 def test_render_shows_the_job_with_its_overrides(commands: Commands) -> None:
     assert commands.run("render", "first", "--target", "job", "command=/bin/false") == 0
 
