@@ -16,6 +16,7 @@ from airflow_supervisor_jobs.config.daemon import (
     Supervisord,
     UnixHttpServer,
 )
+from airflow_supervisor_jobs.config.host_key import HostKey
 from airflow_supervisor_jobs.config.names import Name
 from airflow_supervisor_jobs.config.values import Boolean, Duration, Strings, Text, is_template
 
@@ -55,7 +56,7 @@ class Host(Model):
     known_hosts: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
     """The file of known host keys; `~/.ssh/known_hosts` by default."""
 
-    host_key: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
+    host_key: Annotated[HostKey | None, Field(min_length=1), Owner.CLIENT] = None
     """The host's public key, as `ssh-keyscan` prints it without the name. No other is then accepted."""
 
     password_env: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None

@@ -64,8 +64,8 @@ _WORDS = {
     "Plain": "text", "str": "text", "Name": "name", "Strings": "list", "ExitCodes": "exit codes", "Octal": "octal",
     "SignalName": "signal", "Clock": "HH:MM[:SS]", "Command": "text or list", "Environment": "mapping",
     "dict": "mapping", "int": "whole number", "float": "number", "AutoRestart": "true, false, unexpected",
-    "Secret": "secret", "Schedule": "cron or preset", "Moment": "date or time", "Span": "duration",
-    "_Count": "whole number",
+    "Secret": "secret", "Schedule": "cron or preset", "HostKey": "public key", "Moment": "date or time",
+    "Span": "duration", "_Count": "whole number",
 }  # fmt: skip
 
 
