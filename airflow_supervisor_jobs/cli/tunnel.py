@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from airflow_supervisor_jobs.cli.console import print_json_line, progress, say
-from airflow_supervisor_jobs.cli.options import ConfigDir, Exit, Format, Output, Overrides, overrides_of
+from airflow_supervisor_jobs.cli.options import ConfigDir, Exit, Format, Output, overrides_of
 from airflow_supervisor_jobs.cli.reach import folder_of, settings_of
 from airflow_supervisor_jobs.config import Host, load_host
 
@@ -23,7 +23,10 @@ def add_to(app: typer.Typer) -> None:
 
 def tunnel(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The host's name: that of its file in host/.")],
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="What to change in the host's file for this once."),
+    ] = None,
     path: Annotated[
         Path | None, typer.Option("--socket", help="Where the socket is to be; by default in a new folder of its own.")
     ] = None,
@@ -46,7 +49,7 @@ async def _serve(host: Host, path: Path, *, form: Format) -> int:
         asyncio.get_running_loop().add_signal_handler(number, done.set)
     with progress(f"{host.name}: connecting") as tell:
         async with serve_tunnel(settings_of(host), path=path):
-            tell("Until Ctrl-C")
+            tell(f"{host.name}: the tunnel is open")
             _tell(host, path, form=form)
             await done.wait()
     return Exit.OK
@@ -57,3 +60,4 @@ def _tell(host: Host, path: Path, *, form: Format) -> None:
         print_json_line({"host": host.name, "socket": str(path), "server": f"unix://{path}"})
     else:
         say(f"{host.name}: supervisorctl -s unix://{path} status")
+        say("Ctrl-C ends the tunnel")

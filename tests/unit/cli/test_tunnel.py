@@ -42,7 +42,7 @@ def test_where_the_socket_is_can_be_said(commands: Commands, short_folder: Path)
     commands.run("up", "first", "--wait")
     path = short_folder / "here.sock"
     tunnel = commands.start("tunnel", "here", "--socket", str(path))
-    read_until(tunnel.stderr, f"supervisorctl -s unix://{path} status")
+    read_until(tunnel.stderr, f"supervisorctl -s unix://{path} status\nCtrl-C ends the tunnel\n")
 
     assert "EXITED" in supervisorctl(f"unix://{path}", "status")
 
@@ -50,6 +50,11 @@ def test_where_the_socket_is_can_be_said(commands: Commands, short_folder: Path)
     tunnel.communicate(timeout=30)
     assert tunnel.returncode == 0
     assert not path.exists()
+
+
+def test_overrides_are_the_hosts(commands: Commands) -> None:
+    assert commands.run("tunnel", "--help") == 0
+    assert "What to change in the host's file" in commands.stdout
 
 
 def test_a_host_that_is_not_declared(commands: Commands) -> None:
