@@ -69,9 +69,11 @@ def print_error(error: SupervisorJobsError, *, form: Format) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, form: Format) -> None:
-    """Print rows: all they have as JSON, the ``columns`` as a table."""
+    """Print rows: all they have as JSON, the ``columns`` as a table; a table without rows is not printed."""
     if form is Format.JSON:
         print_json(list(rows))
+        return
+    if not rows:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -131,6 +133,8 @@ def _cell(column: str, row: Mapping[str, Any]) -> Text:
         return Text("-", style="dim")
     if column.endswith("_at"):
         return Text(datetime.fromtimestamp(value).astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+    if column == "action":
+        return Text(str(value).replace("_", " "))
     if column == "state":
         return Text(str(value), style=_STYLES.get(str(value), _BAD))
     return Text(str(value))

@@ -20,7 +20,7 @@ from airflow_supervisor_jobs.cli.options import (
     Target,
     is_override,
 )
-from airflow_supervisor_jobs.cli.reach import declared_job, folder_of
+from airflow_supervisor_jobs.cli.reach import declared_job, folder_of, refuse_empty
 from airflow_supervisor_jobs.config import Host, Job, Secret, check_file, json_schema, load_jobs
 from airflow_supervisor_jobs.config.daemon_writer import write_daemon
 from airflow_supervisor_jobs.config.writer import write_conf
@@ -41,7 +41,7 @@ def validate(
     config_dir: ConfigDir = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """Check files; exit with 2 if one is wrong. Trailing KEY=VALUE are overrides, as with the other commands."""
+    """Check files; exit with 2 if one is wrong or there is none. Trailing KEY=VALUE are overrides."""
     words = paths or []
     overrides = [word for word in words if is_override(word)]
     rows = list(_checked([Path(word) for word in words if not is_override(word)], overrides, config_dir))
@@ -87,11 +87,19 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], config_dir: Path |
     for folder in folders:
         errors: list[ConfigError] = []
         jobs = load_jobs(folder.absolute(), overrides=overrides, errors=errors)
+        if not jobs and not errors:
+            refuse_empty(folder)
         yield from (_row(job) for job in jobs.values())
-        yield from ({"job": error.job, "file": None, "ok": "no", "error": str(error)} for error in errors)
+        yield from (_broken(error, folder.absolute()) for error in errors)
     for path in paths:
         if not path.is_dir():
             yield _check_file(path, overrides, config_dir)
+
+
+def _broken(error: ConfigError, folder: Path) -> dict[str, Any]:
+    named = folder / "job" / str(error.job)
+    file = named if named.is_file() else named.with_name(f"{named.name}.yaml")
+    return {"job": error.job, "file": str(file) if file.is_file() else None, "ok": "no", "error": str(error)}
 
 
 def _check_file(path: Path, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:

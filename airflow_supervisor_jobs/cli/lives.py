@@ -265,6 +265,8 @@ async def _stop(job: Job, programs: Sequence[str] | None, *, form: Format) -> in
         async with pipe_to(job.host) as pipe:
             answer = await _order_stop(pipe, job, programs_of(job, programs), "supervisor-jobs stop")
             print_rows(_rows(answer, pipe.host), _ACTED, form=form)
+            if not answer["processes"]:
+                say(f"{job.host.name}/{job.name}: is not installed, there is nothing to stop")
     return Exit.OK
 
 
@@ -291,7 +293,7 @@ def _tell_down(job: Job, rows: list[dict[str, Any]], done: Mapping[str, Any], *,
         return
     print_rows(rows, _ACTED, form=form)
     held = f"; supervisord stays for {', '.join(done['held_by'])}" if done["held_by"] else ""
-    say(f"{job.host.name}/{job.name}: {'removed' if done['removed'] else 'was not installed'}{held}")
+    say(f"{job.host.name}/{job.name}: {'removed' if done['removed'] else 'is not installed'}{held}")
 
 
 def _statuses(answer: Mapping[str, Any], host: str) -> list[ProcessStatus]:

@@ -39,6 +39,7 @@ from airflow_supervisor_jobs.cli.reach import (
     pipe_to,
     pipes_from,
     programs_of,
+    refuse_empty,
     settings_of,
 )
 from airflow_supervisor_jobs.cli.rows import COLUMNS, blank_row, row_of
@@ -100,7 +101,9 @@ def logs(
 
 
 def _all(config_dir: Path | None, words: Sequence[str], errors: list[ConfigError]) -> list[Job]:
-    return list(load_jobs(folder_of(config_dir), overrides=overrides_of(words), errors=errors).values())
+    folder = folder_of(config_dir)
+    jobs = load_jobs(folder, overrides=overrides_of(words), errors=errors)
+    return list(jobs.values()) if jobs or errors else refuse_empty(folder)
 
 
 async def _status(jobs: Sequence[Job], errors: Sequence[ConfigError], *, form: Format) -> int:

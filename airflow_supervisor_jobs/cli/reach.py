@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_supervisor_jobs.cli.options import overrides_of
 from airflow_supervisor_jobs.config import Host, Job, find_config_dir, load_file, load_job, render_templates
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 def folder_of(config_dir: Path | None) -> Path:
     """Return the folder of configuration that is meant: the one given, or the nearest ``configs`` from here upward."""
     return find_config_dir(Path.cwd()) if config_dir is None else config_dir.absolute()
+
+
+def refuse_empty(folder: Path) -> NoReturn:
+    """Say that a folder of configuration declares no job: more likely the wrong folder than what is meant.
+
+    :raises ConfigError: always.
+    """
+    raise ConfigError(f"no jobs in {folder}: there is no file job/NAME.yaml in it. Make one, or give another folder")
 
 
 def declared_job(name: str, *, config_dir: Path | None, overrides: Sequence[str] | None) -> Job:

@@ -13,11 +13,12 @@ from tests.unit.cli.conftest import Commands
 
 
 def test_validate_checks_every_job(commands: Commands) -> None:
-    commands.declare("job", "second", host="here", comand="true")
+    broken = commands.declare("job", "second", host="here", comand="true")
 
     assert commands.run("validate") == 2
 
     assert "first" in commands.stdout
+    assert any(line.split()[1:] == [str(broken), "no"] for line in commands.stdout.splitlines())
     assert "Did you mean 'command'?" in commands.stderr
     assert "second.yaml:1:1" in commands.stderr
 

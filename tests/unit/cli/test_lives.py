@@ -63,6 +63,19 @@ def test_from_up_to_down(commands: Commands, gate: Any) -> None:
     assert "not installed on the host. Start it: supervisor-jobs up gated" in commands.stderr
 
 
+def test_stopping_what_does_not_run(commands: Commands) -> None:
+    commands.run("up", "first", "--wait")
+    assert commands.run("stop", "first") == 0
+    assert commands.stdout.splitlines()[1].startswith("not running ")
+    assert commands.json("stop", "first")[0]["action"] == "not_running"
+    commands.run("down", "first")
+
+    assert commands.run("stop", "first") == 0
+    assert (commands.stdout, commands.stderr) == ("", "here/first: is not installed, there is nothing to stop\n")
+    assert commands.run("down", "first") == 0
+    assert (commands.stdout, commands.stderr) == ("", "here/first: is not installed\n")
+
+
 def test_up_and_wait(commands: Commands) -> None:
     commands.declare("job", "killed", host="here", command=["sh", "-c", "kill -9 $$"])
     assert commands.run("up", "killed", "--wait") == 128 + signal.SIGKILL

@@ -58,6 +58,20 @@ def test_status_of_a_broken_job_is_a_configuration_error(commands: Commands) -> 
     assert "first" in commands.stdout
 
 
+def test_an_error_comes_without_an_empty_table(commands: Commands) -> None:
+    commands.declare("job", "first", comand="true")
+    assert commands.run("status") == 2
+    assert commands.stdout == ""
+
+
+def test_no_jobs_are_an_error(commands: Commands) -> None:
+    (commands.folder / "configs" / "job" / "first.yaml").unlink()
+    for command in ("status", "validate"):
+        assert commands.run(command) == 2
+        assert commands.stdout == ""
+        assert commands.stderr.startswith(f"no jobs in {commands.folder / 'configs'}: ")
+
+
 def test_logs(commands: Commands) -> None:
     commands.declare("job", "talker", host="here", command=["sh", "-c", "seq 1 50; echo oops >&2; printf rest"])
     commands.run("up", "talker", "--wait")
