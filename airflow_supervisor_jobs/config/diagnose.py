@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from airflow_supervisor_jobs.config.base import MisfitError
 from airflow_supervisor_jobs.config.names import nearest
-from airflow_supervisor_jobs.config.short_form import DAEMON_SECTIONS, PROGRAM_DEFAULTS
+from airflow_supervisor_jobs.config.short_form import DAEMON_SECTIONS, PROGRAM_DEFAULTS, meant, unknown
 from airflow_supervisor_jobs.config.source import Keys
 from airflow_supervisor_jobs.config.wording import message_of
 
@@ -32,14 +32,18 @@ def diagnose(error: ValidationError, model: type[BaseModel], sources: Sequence[P
     """
     findings = error.errors(include_url=False)
     guesses = {_guess(finding, model) for finding in findings if finding["type"] == "extra_forbidden"}
+    options = {meant(str(finding["loc"][0])) for finding in findings if _is_unknown_at_top(finding, within)}
     lines: dict[Keys, tuple[object, str]] = {}
     for finding in findings:
         keys, known = _follow(model, _location(finding))
-        if finding["type"] == "missing" and keys in guesses:
+        if finding["type"] == "missing" and (keys in guesses or keys[-1] in options):
             continue
         place = find_place((*within, *keys), sources, of_key=_is_about_key(finding))
         subject = ".".join(map(str, (*within, *keys)))
-        line = ": ".join(part for part in (place, subject, _message(finding, known)) if part)
+        words = (place, subject, _message(finding, known))
+        if _is_unknown_at_top(finding, within):
+            words = (place, "", unknown(subject))
+        line = ": ".join(part for part in words if part)
         lines.setdefault(keys, (_in_reading_order(place), line))
     return "\n".join(line for _, line in sorted(lines.values()))
 
@@ -68,6 +72,10 @@ def _location(finding: ErrorDetails) -> Keys:
 
 def _is_about_key(finding: ErrorDetails) -> bool:
     return finding["type"] in ("extra_forbidden", "missing") or "[key]" in finding["loc"]
+
+
+def _is_unknown_at_top(finding: ErrorDetails, within: Keys) -> bool:
+    return finding["type"] == "extra_forbidden" and not within and len(finding["loc"]) == 1
 
 
 def _guess(finding: ErrorDetails, model: type[BaseModel]) -> Keys:

@@ -43,7 +43,7 @@ def to_long_form(source: Source, *, program: str | None) -> Source:
     """Return the file's content with every option in the section that it belongs to.
 
     :param program: the name that the only program gets; None for a policy, whose program options are defaults.
-    :raises ConfigError: an unknown key, an option that is said twice, or one that belongs to one of several programs.
+    :raises ConfigError: an option that is said twice, or one that belongs to one of several programs.
     """
     data: dict[str, Any] = {}
     moved: dict[Keys, Keys] = {}
@@ -69,7 +69,7 @@ def place_of(key: str, data: Mapping[str, Any]) -> str:
     if first in TOP or first in GROUPS:
         return key
     if first not in PROGRAM_OPTIONS:
-        raise ConfigError(f"override {key!r}: {_unknown(first)}")
+        raise ConfigError(f"override {key!r}: {unknown(first)}")
     programs = list(data.get("programs") or {})
     if len(programs) != 1:
         raise ConfigError(f"override {key!r}: the job has {len(programs)} programs. Write programs.NAME.{key}")
@@ -80,8 +80,10 @@ def _section_of(key: str, source: Source, program: str | None) -> Keys:
     for section, options in _PLACES.items():
         if key in options:
             return (section,)
+    if key in Job.model_fields:
+        raise ConfigError(f"{source.find((key,), of_key=True) or source.label}: {unknown(key)}")
     if key not in PROGRAM_OPTIONS:
-        raise ConfigError(f"{source.find((key,), of_key=True) or source.label}: {_unknown(key)}")
+        return ()  # stays at the top, where it is found with all other mistakes
     if program is None:
         return (PROGRAM_DEFAULTS,)
     if "programs" in source.data:
@@ -111,9 +113,14 @@ def _put(data: dict[str, Any], keys: Keys, value: Any, source: Source, *, at: Ke
         section[name] = deepcopy(value)
 
 
-def _unknown(key: str) -> str:
-    known = TOP | PROGRAM_OPTIONS | AIRFLOW_OPTIONS | DAG_OPTIONS
-    guess = nearest(key, known)
+def unknown(key: str) -> str:
+    """Return what to say of a key at the top of a file that is none."""
+    guess = meant(key)
     return f"unknown key {key!r}. " + (
         f"Did you mean {guess!r}?" if guess else "docs/reference/options.md has them all"
     )
+
+
+def meant(key: str) -> str | None:
+    """Return the key at the top of a file that ``key`` was probably meant to be."""
+    return nearest(key, TOP | PROGRAM_OPTIONS | AIRFLOW_OPTIONS | DAG_OPTIONS)
