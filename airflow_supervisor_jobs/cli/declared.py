@@ -97,9 +97,9 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], config_dir: Path |
 
 
 def _broken(error: ConfigError, folder: Path) -> dict[str, Any]:
-    named = folder / "job" / str(error.job)
-    file = named if named.is_file() else named.with_name(f"{named.name}.yaml")
-    return {"job": error.job, "file": str(file) if file.is_file() else None, "ok": "no", "error": str(error)}
+    files = (folder / "job" / f"{error.job}{suffix}" for suffix in (".yaml", ".yml"))
+    file = next((str(file) for file in files if file.is_file()), None)
+    return {"job": error.job, "file": file, "ok": "no", "error": str(error)}
 
 
 def _check_file(path: Path, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:

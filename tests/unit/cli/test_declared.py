@@ -23,6 +23,13 @@ def test_validate_checks_every_job(commands: Commands) -> None:
     assert "second.yaml:1:1" in commands.stderr
 
 
+def test_validate_shows_the_file_that_is_misnamed(commands: Commands) -> None:
+    good = commands.declare("job", "second", host="here", command="true")
+    misnamed = good.rename(good.with_suffix(".yml"))
+    assert commands.run("validate", "-o", "json") == 2
+    assert str(misnamed) in [row["file"] for row in json.loads(commands.stdout)]
+
+
 def test_validate_says_so_to_programs(commands: Commands) -> None:
     commands.declare("job", "second", host="nowhere", command="true")
 
