@@ -25,9 +25,16 @@ texts = st.one_of(
 names = st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True).map(lambda name: f"X_{name}")
 
 
+class _Quoting(yaml.SafeDumper):
+    """Every text in quotes: PyYAML leaves them out by the rules of YAML 1.1, where ``0E0`` is no number."""
+
+
+_Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
 def as_yaml(data: Mapping[str, Any]) -> str:
     """Return a file that says ``data`` and nothing else: no ``${`` in it is an interpolation."""
-    return yaml.safe_dump(_literal(data), allow_unicode=False, width=10**9)
+    return yaml.dump(_literal(data), Dumper=_Quoting, allow_unicode=False, width=10**9)
 
 
 def _literal(value: Any) -> Any:

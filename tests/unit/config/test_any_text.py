@@ -31,6 +31,7 @@ def load(folder: Path, **data: object) -> Job:
 
 @briefly
 @given(argv=st.lists(texts, min_size=1, max_size=5).filter(any), environment=st.dictionaries(names, texts, max_size=4))
+@example(argv=["0E0"], environment={"A": "0E0"})
 @example(argv=["a" * 100_000], environment={"A": "b" * 100_000})
 def test_words_and_values_come_through_as_they_are(folder: Path, argv: list[str], environment: dict[str, str]) -> None:
     job = load(folder, command=argv, environment=environment)
