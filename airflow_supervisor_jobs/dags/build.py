@@ -36,12 +36,17 @@ def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | Non
     made: dict[str, DAG] = {}
     for name in sorted(job_names(folder), key=lambda name: name != wanted):
         dag = _build(name, folder, wanted)
+        if dag.dag_id in made:
+            dag = _placeholder(name, f"{folder / 'job' / name}.yaml: another job's DAG is {dag.dag_id} too. Rename one")
         if wanted in (None, dag.dag_id):
             dag.fileloc = str(source)
             made[dag.dag_id] = dag
         if wanted in made:
             break
-    namespace.update({f"dag_{_identifier(dag_id)}": dag for dag_id, dag in made.items()})
+    # Airflow takes every DAG that a global name leads to, so two may not share one: a-b and a_b would.
+    namespace.update(
+        {f"dag_{number}_{_identifier(dag_id)}": made[dag_id] for number, dag_id in enumerate(sorted(made))}
+    )
     return sorted(made)
 
 
@@ -71,7 +76,7 @@ def _stand_in(name: str, error: str) -> DAG:
 
 def _placeholder(name: str, error: str) -> DAG:
     with DAG(
-        BROKEN_PREFIX + _identifier(name),
+        BROKEN_PREFIX + re.sub(r"[^\w.-]", "_", name),
         description=f"The job {name} cannot be read",
         doc_md=f"The job `{name}` cannot be read:\n\n```\n{error}\n```",
         tags={"broken"},

@@ -36,6 +36,16 @@ def test_every_file_becomes_a_dag(dag_file: Path) -> None:
     assert {dag.fileloc for dag in dags.values()} == {str(dag_file)}
 
 
+def test_names_that_look_alike_hide_nothing(dag_file: Path) -> None:
+    jobs = dag_file.parent / "configs" / "job"
+    for name, text in {"a-b": "command: x", "a_b": "command: x", "c-d": "x: y", "c_d": "x: y"}.items():
+        (jobs / f"{name}.yaml").write_text(text)
+    (jobs / "twin.yaml").write_text("command: sleep 2\ndag_id: training\n")
+    dags = built(dag_file)
+    assert {"a-b", "a_b", "broken__c-d", "broken__c_d", "training", "broken__twin"} <= set(dags)
+    assert "another job's DAG is training too" in dags["broken__twin"].doc_md
+
+
 def test_a_broken_file_shows_as_a_dag_that_says_why(dag_file: Path) -> None:
     broken = built(dag_file)["broken__wrong"]
     assert "wrong.yaml:1:1" in broken.doc_md
@@ -62,8 +72,8 @@ def test_what_airflow_refuses_is_broken_and_no_error_of_the_whole(dag_file: Path
 def test_a_file_with_the_other_suffix_is_broken(dag_file: Path) -> None:
     (dag_file.parent / "configs/job/late.yml").write_text("command: x\n")
     dags = built(dag_file)
-    assert sorted(dags) == ["broken__late_yml", "broken__wrong", "feed", "training"]
-    assert "late.yml: call it late.yaml" in dags["broken__late_yml"].doc_md
+    assert sorted(dags) == ["broken__late.yml", "broken__wrong", "feed", "training"]
+    assert "late.yml: call it late.yaml" in dags["broken__late.yml"].doc_md
 
 
 @pytest.mark.parametrize("wanted", ["feed", "training", "broken__wrong"])
