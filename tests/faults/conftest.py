@@ -1,7 +1,8 @@
-"""What every fault test has: a ledger that nothing of ours touches, and the job that keeps it."""
+"""What every fault test has: a ledger that nothing of ours touches, the job that keeps it, and dice."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,59 @@ from typing import Any
 
 import pytest
 
+from tests.faults.campaign.tally import Tally
+from tests.faults.campaign.trial import FACTS, SEED, TRIALS, Trial, dice, facts_of, times
 from tests.programs.ledger import Ledger
 
 SCRIPTED_JOB = Path(__file__).parents[1] / "programs/scripted_job.py"
+TALLY = Tally()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try a fault as often as ``TRIALS`` says; once is enough where a change is tested."""
+    marker = metafunc.definition.get_closest_marker("promise")
+    if marker and (count := times(marker)) > 1:
+        metafunc.parametrize("trial", range(count), indirect=True, ids=[f"trial{number}" for number in range(count)])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each report tell which promise it is about."""
+    for item in items:
+        if marker := item.get_closest_marker("promise"):
+            item.user_properties.append((FACTS, facts_of(item, marker)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count it."""
+    TALLY.add(report)
+
+
+def pytest_report_header() -> str | None:
+    """Say what repeats this run."""
+    return f"faults: TRIALS={TRIALS} SEED={SEED}" if TRIALS > 1 else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was found, and how to see it again."""
+    if TRIALS > 1:
+        for row in TALLY.rows.values():
+            terminalreporter.line(f"{row.promise} {row.fault}: {row.violations} of {row.trials}")
+            for test in row.failed:
+                terminalreporter.line(f"  again: TRIALS={TRIALS} SEED={SEED} pytest -n0 '{test}'")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep what was found where a campaign wants it."""
+    if (path := os.environ.get("FAULTS_FILE")) and not hasattr(session.config, "workerinput"):
+        TALLY.write(Path(path), seed=SEED, trials=TRIALS, processors=os.cpu_count())
+
+
+@pytest.fixture(autouse=True)
+def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
+    """Yield this try's dice; a test says in it how many cases it holds."""
+    trial = Trial(dice(request.node.nodeid))
+    yield trial
+    request.node.user_properties += [("tried", trial.tried), ("violated", trial.violated)]
 
 
 @pytest.fixture

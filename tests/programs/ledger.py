@@ -38,6 +38,12 @@ class Entry:
         facts: dict[str, Any] = json.loads(line)
         return cls(**{**facts, "argv": tuple(facts.get("argv", ()))})
 
+    def is_by(self, start: Entry) -> bool:
+        """Return whether that start's process wrote this, or a child that bears its mark."""
+        if self.role == "child":
+            return self.mark == start.mark
+        return (self.pid, self.ticks) == (start.pid, start.ticks)
+
     def is_alive(self) -> bool:
         """Return whether the very process that wrote this runs now; a stopped one does, a zombie does not."""
         with contextlib.suppress(OSError):
@@ -84,6 +90,21 @@ class Ledger:
     def alive(self, *, role: str | None = None) -> list[Entry]:
         """Return the starts of those processes that run at this moment."""
         return [entry for entry in self.starts(role=role) if entry.is_alive()]
+
+    def copies(self) -> list[tuple[Entry, Entry]]:
+        """Return each start of the program with a later sign of life of an earlier start, or of its children.
+
+        The order of the lines is the order of what happened, whatever a clock says. Children are told apart by the
+        mark of their start, so this is for programs that were started with one.
+        """
+        found: list[tuple[Entry, Entry]] = []
+        mains: list[Entry] = []
+        for entry in self.entries():
+            if entry.event == "start" and entry.role == "main":
+                mains.append(entry)
+            elif mains and any(entry.is_by(earlier) for earlier in mains[:-1]) and not entry.is_by(mains[-1]):
+                found.append((mains[-1], entry))
+        return found
 
     def wait_for(self, predicate: Callable[[Ledger], Seen], deadline: float = 15) -> Seen:
         """Return the predicate's first true answer.
