@@ -38,6 +38,7 @@ PROGRAMS: list[dict[str, Any]] = [
     {"if_supervisord_dies": "stop"},
     {"autorestart": True, "restart": {"attempts": 3, "delay": 0, "max_delay": 0}},
 ]
+PATIENCE = 60.0
 
 
 class Storm:
@@ -122,7 +123,11 @@ class Storm:
     async def _run(self, *words: str | Path) -> None:
         silent = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
         process = await asyncio.create_subprocess_exec(*words, **silent)
-        await asyncio.wait_for(process.wait(), 60)
+        try:
+            await asyncio.wait_for(process.wait(), PATIENCE)
+        except asyncio.TimeoutError:
+            log = (self.root / "supervisord.log").read_text()[-2000:]
+            pytest.fail(f"{words} does not end: {processes_of(self.root)}\n{log}")
 
 
 @pytest.mark.promise("G1", "a storm: kills, starts, stops and supervisorctl in random order, side by side", weight=2)

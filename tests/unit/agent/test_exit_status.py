@@ -1,4 +1,4 @@
-"""The exit status is exact, and so is the reason."""
+"""The reason is told in words where a program could not start, and its log is where it was asked for."""
 
 from __future__ import annotations
 
@@ -9,37 +9,6 @@ import pytest
 
 from airflow_supervisor_jobs.exceptions import AgentError
 from tests.services.host import Host
-
-NUMBER = "n=$((10#${SUPERVISOR_PROCESS_NAME##*_}))"
-EXIT_WITH_OWN_NUMBER = ["bash", "-c", f"{NUMBER}; exit $n"]
-DIE_BY_OWN_NUMBER = [
-    "python3",
-    "-c",
-    "import os, signal, time; n = int(os.environ['SUPERVISOR_PROCESS_NAME'].rpartition('_')[2]); "
-    "n in (0, 9, 19) or signal.signal(n, signal.SIG_DFL); n and os.kill(os.getpid(), n); time.sleep(600)",
-]
-NOT_DEADLY = {17, 18, 19, 20, 21, 22, 23, 28}
-
-
-async def test_each_of_256_exit_codes_is_kept(root: Path) -> None:
-    async with Host(root) as host:
-        await host.install(programs={"p": {"command": EXIT_WITH_OWN_NUMBER, "numprocs": 256}})
-        await host.start()
-        ended = await host.wait_ended(within=60)
-        assert {name: one["exit_code"] for name, one in ended.items()} == {f"p_{n:02d}": n for n in range(256)}
-        assert {one["record"]["reason"] for one in ended.values()} == {"exited"}
-
-
-async def test_each_deadly_signal_is_kept(root: Path) -> None:
-    deadly = [number for number in range(1, 32) if number not in NOT_DEADLY]
-    async with Host(root) as host:
-        await host.install(programs={"p": {"command": DIE_BY_OWN_NUMBER, "numprocs": 32}})
-        await host.start()
-        names = [f"p_{number:02d}" for number in deadly]
-        status = await host.wait(lambda s: all(s[name]["phase"] == "ended" for name in names))
-        assert [status[name]["signal"] for name in names] == deadly
-        assert {status[name]["exit_code"] for name in names} == {None}
-        await host.stop()
 
 
 @pytest.mark.parametrize(
