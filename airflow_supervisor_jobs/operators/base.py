@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -12,9 +13,11 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 from typing_extensions import override
 
 from airflow_supervisor_jobs.exceptions import AgentError, ConfigError, HostRefused, HostUnreachable, JobBusy
+from airflow_supervisor_jobs.operators.ending import Ending, task_identity
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.reach import ask
 from airflow_supervisor_jobs.triggers.request import SupervisorRequestTrigger
+from airflow_supervisor_jobs.triggers.states import KILLED
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,14 +37,31 @@ class SupervisorOperator(BaseOperator):
     def __init__(self, *, configure_task_id: str = "configure_supervisord", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.configure_task_id = configure_task_id
+        self._executing: Context | None = None
+        self._ending: Ending | None = None
 
     @override
     def execute(self, context: Context) -> Any:
         """Return what :meth:`perform` does; what no retry can mend is not retried."""
+        self._executing = context
         try:
             return self.perform(context)
         except (ConfigError, HostRefused, JobBusy) as error:
             raise AirflowFailException(str(error)) from error
+        finally:
+            if self._ending is not None:
+                self._ending.join()
+
+    @override
+    def on_kill(self) -> None:
+        """The programs are told to stop, if Airflow confirms that the task has failed or was skipped.
+
+        After ``dagrun_timeout`` there is no teardown to do it.
+        """
+        if self._executing is not None and self._ending is None:
+            pin = partial(pull_pin, self._executing, self.configure_task_id)
+            self._ending = Ending(pin, task_identity(self._executing), self.log, ends=KILLED - {"success"})
+            self._ending.start()
 
     @abstractmethod
     def perform(self, context: Context) -> Any:

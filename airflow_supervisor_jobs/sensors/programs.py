@@ -6,16 +6,24 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
+from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 from typing_extensions import override
 
 from airflow_supervisor_jobs.core.verdict import Judgement, Outcome, Verdict
 from airflow_supervisor_jobs.exceptions import ConfigError, HostRefused
 from airflow_supervisor_jobs.hosts.watch import Concluded, watch
 from airflow_supervisor_jobs.operators.base import VERDICT_KEY, pull_pin, recall, remember
+from airflow_supervisor_jobs.operators.ending import Ending, task_identity
 from airflow_supervisor_jobs.operators.programs import start_programs
 from airflow_supervisor_jobs.triggers.journal import Journal
 from airflow_supervisor_jobs.triggers.masks import mask_secrets
@@ -41,7 +49,8 @@ class SupervisorProgramsSensor(BaseSensorOperator):
 
     Deferrable (the default), it holds no worker slot. ``mode="reschedule"`` and ``mode="poke"`` with
     ``deferrable=False`` look from a worker every ``poke_interval``. Time limits are the job's own
-    (``check_timeout``, ``runtime``, ``endtime``, ``unreachable_timeout``).
+    (``check_timeout``, ``runtime``, ``endtime``, ``unreachable_timeout``); ``execution_timeout`` and ``timeout``
+    count like ``check_timeout``, from the beginning of this try, deferred or not.
 
     Its XCom says of each process its exit code or signal, when it ended and when that was noticed, also
     when the task fails. Of the clear ends, ``verdict`` has the word.
@@ -65,10 +74,13 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         self.configure_task_id = configure_task_id
         self.start_task_id = start_task_id
         self.deferrable = deferrable
+        self._executing: Context | None = None
+        self._ending: Ending | None = None
 
     @override
     def execute(self, context: Context) -> Any:
         """Wait for the verdict, and end as it says."""
+        self._executing = context
         try:
             pin = pull_pin(context, self.configure_task_id)
             self._start_anew(pin, context)
@@ -79,6 +91,7 @@ class SupervisorProgramsSensor(BaseSensorOperator):
     @override
     def poke(self, context: Context) -> PokeReturnValue:
         """Log what is new, and return the end if there is one."""
+        self._leave_if_told()
         pin = self._watching(pull_pin(context, self.configure_task_id), context)
         journal = asyncio.run(self._look(pin))
         if journal.judgement is not None:
@@ -109,6 +122,24 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         words = "\n    ".join((judgement.message, *judgement.last_lines))
         self.log.error("%s", words)
         raise AirflowException(words) if judgement.verdict in _RETRIED else AirflowFailException(words)
+
+    @override
+    def on_kill(self) -> None:
+        """The programs are told to stop, if Airflow confirms that the task is over; else they go on."""
+        if self._executing is not None and self._ending is None:
+            pin = partial(pull_pin, self._executing, self.configure_task_id)
+            self._ending = Ending(pin, task_identity(self._executing), self.log)
+            self._ending.start()
+
+    def _leave_if_told(self) -> None:
+        """A worker that is shut down leaves the watch to the next one."""
+        if self._ending is None:
+            return
+        self._ending.join()
+        if self._ending.confirmed:
+            raise AirflowFailException("Airflow has ended this task")
+        self.log.info("This worker ends: another one goes on with the watch")
+        raise AirflowRescheduleException(datetime.now(timezone.utc))  # type: ignore[no-untyped-call]
 
     def _defer(self, pin: Pin, context: Context) -> NoReturn:
         trigger = SupervisorProgramsTrigger(pin=self._watching(pin, context).to_dict(), task=task_identity(context))
@@ -145,18 +176,15 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         started = context["ti"].xcom_pull(task_ids=self.start_task_id) or []
         starts = [process["started_at"] for process in started if process["started_at"] is not None]
         return pin.with_policy(
+            check_timeout=min(self._limits_s(pin), default=None),
             watched_from=begun["at"],
             unreachable_from=begun["unreachable_from"],
             started_at=min(starts, default=None),
         )
 
-
-def task_identity(context: Context) -> dict[str, Any]:
-    """Return by what Airflow knows this task."""
-    ti = context["ti"]
-    return {
-        "dag_id": ti.dag_id,
-        "run_id": ti.run_id,
-        "task_id": ti.task_id,
-        "map_index": ti.map_index if ti.map_index is not None else -1,
-    }
+    def _limits_s(self, pin: Pin) -> list[float]:
+        """Return how long a watch may last: by the job, and by Airflow's own words for it."""
+        limits = [pin.watch_policy.check_timeout, self.timeout if self.timeout < _YEARS else None]
+        if self.execution_timeout is not None:
+            limits.append(self.execution_timeout.total_seconds())
+        return [limit for limit in limits if limit is not None]

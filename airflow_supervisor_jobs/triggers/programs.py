@@ -17,7 +17,7 @@ from airflow_supervisor_jobs.triggers.masks import mask_secrets
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.reach import triggerer_pipes
 from airflow_supervisor_jobs.triggers.settle import settle
-from airflow_supervisor_jobs.triggers.states import was_killed
+from airflow_supervisor_jobs.triggers.states import stop_request, was_killed
 
 #: Under this name the host keeps how far the task's log has come.
 CONSUMER = "airflow"
@@ -75,9 +75,8 @@ class SupervisorProgramsTrigger(BaseTrigger):
             self.log.info("The task is not over for Airflow: the programs go on")
             return
         pin = Pin.from_dict(self.pin)
-        by = f"airflow: {self.waiting['dag_id']}/{self.waiting['run_id']}: {self.waiting['task_id']} was ended"
         try:
             async with triggerer_pipes(pin.resolved_host())() as pipe:
-                await pipe.request("stop", job=pin.job, owner=dict(pin.owner), programs=None, by=by, reason="killed")
+                await pipe.request("stop", **stop_request(pin, self.waiting))
         except HostError as error:
             self.log.warning("The programs could not be stopped now, stop_programs will: %s", error)
