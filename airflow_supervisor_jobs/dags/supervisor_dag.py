@@ -138,7 +138,10 @@ def _add_steps(dag: SupervisorDAG) -> None:
     watch = SupervisorProgramsSensor(task_id="watch_programs", **common, **watching(options))
     restart = RestartProgramsOperator(task_id="restart_programs", **step).as_teardown(setups=programs)
     # A setup that failed may have had its effect: its teardown goes by those before it, too.
-    stop = StopProgramsOperator(task_id="stop_programs", **step).as_teardown(setups=[configure, supervisord, programs])
+    stop = StopProgramsOperator(task_id="stop_programs", **step).as_teardown(
+        setups=[configure, supervisord, programs],
+        on_failure_fail_dagrun=True,  # a run whose programs may live on has not succeeded
+    )
     daemon = StopSupervisordOperator(task_id="stop_supervisord", **step).as_teardown(setups=[configure, supervisord])
     remove = RemoveConfigurationOperator(task_id="remove_configuration", **step).as_teardown(setups=configure)
     configure >> supervisord >> programs >> watch >> restart >> stop >> daemon >> remove
