@@ -16,7 +16,13 @@ from typing_extensions import override
 from airflow_supervisor_jobs.exceptions import HostError, HostRefused, HostUnreachable
 from airflow_supervisor_jobs.hosts.address import SSHSettings
 from airflow_supervisor_jobs.hosts.channel import Channel, Tail, agent_command
-from airflow_supervisor_jobs.hosts.handshake import DROPPED_PATIENCE, TurnedAway, patiently
+from airflow_supervisor_jobs.hosts.handshake import (
+    DROPPED_PATIENCE,
+    SESSION_WAIT,
+    TurnedAway,
+    broke_after_login,
+    patiently,
+)
 from airflow_supervisor_jobs.hosts.hostkeys import trusted_host_keys
 from airflow_supervisor_jobs.hosts.identity import check_identity
 from airflow_supervisor_jobs.hosts.proxy import Proxy
@@ -47,11 +53,12 @@ class AsyncSSHPipe(StreamPipe):
         assert self.settings.ssh is not None  # noqa: S101 -- or it would be a local pipe
         async with AsyncExitStack() as stack:
             self.connection = await _connect(self.settings.ssh, stack, host=self.host)
+            executing = self.connection.create_process(agent_command(self.python), encoding=None, request_pty=False)
             try:
-                process = await self.connection.create_process(
-                    agent_command(self.python), encoding=None, request_pty=False
-                )
-            except (asyncssh.Error, OSError) as error:
+                process = await asyncio.wait_for(executing, SESSION_WAIT)
+            except (asyncssh.Error, OSError, asyncio.TimeoutError) as error:
+                if self.connection.is_closed():
+                    raise broke_after_login(str(error), host=self.host) from error
                 raise explain(error, host=self.host) from error
             return _AsyncSSHChannel(process, stack.pop_all())
 

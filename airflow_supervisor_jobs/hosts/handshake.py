@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 #: Seconds to go on when sshd drops us unauthenticated (MaxStartups: many come at once), and when nobody listens.
 DROPPED_PATIENCE = 120
 REFUSED_PATIENCE = 10
+#: Seconds that a host which let us in may take to execute a command.
+SESSION_WAIT = 30
 
 
 class TurnedAway(HostUnreachable):
@@ -29,6 +31,12 @@ class TurnedAway(HostUnreachable):
     def __init__(self, message: str, *, host: str, patience: float) -> None:
         super().__init__(message, host=host)
         self.patience = patience
+
+
+def broke_after_login(said: str, *, host: str) -> TurnedAway:
+    """Return what to say of a connection that broke before the agent's command was executed: no order was given yet."""
+    words = f"the connection broke before a command was executed ({said})."
+    return TurnedAway(words, host=host, patience=DROPPED_PATIENCE)
 
 
 async def patiently(dial: Callable[[], Awaitable[T]]) -> T:

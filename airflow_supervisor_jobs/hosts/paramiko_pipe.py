@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from airflow_supervisor_jobs.hosts.address import HostSettings
 from airflow_supervisor_jobs.hosts.channel import Channel, Tail, agent_command
-from airflow_supervisor_jobs.hosts.handshake import patiently
+from airflow_supervisor_jobs.hosts.handshake import SESSION_WAIT, broke_after_login, patiently
 from airflow_supervisor_jobs.hosts.paramiko_client import connect_client, explain
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 
@@ -23,7 +23,6 @@ _PIECE = 65536
 _LOST = "the SSH connection was lost"
 _PIECES_AHEAD = 64
 _EXIT_WAIT = 5
-_SESSION_WAIT = 30
 
 
 class ParamikoPipe(StreamPipe):
@@ -69,8 +68,17 @@ class ParamikoPipe(StreamPipe):
     def _start(self, client: paramiko.SSHClient) -> paramiko.Channel:
         transport = client.get_transport()
         assert transport is not None  # noqa: S101 -- connected just now
-        session = transport.open_session(timeout=_SESSION_WAIT)
-        session.exec_command(agent_command(self.python))
+        alarm = threading.Timer(SESSION_WAIT, transport.close)  # an exec's own wait has no end
+        alarm.start()
+        try:
+            session = transport.open_session(timeout=SESSION_WAIT)
+            session.exec_command(agent_command(self.python))
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if transport.is_active():
+                raise
+            raise broke_after_login(str(error) or type(error).__name__, host=self.host) from error
+        finally:
+            alarm.cancel()
         return session
 
 
