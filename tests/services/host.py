@@ -1,4 +1,4 @@
-"""A host to try things on: one root on this machine, asked through a real agent."""
+"""A host to try things on: one root, on this machine or behind SSH, asked through a real agent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_supervisor_jobs.config import Job, render_spec
 from airflow_supervisor_jobs.hosts.address import HostSettings
-from airflow_supervisor_jobs.hosts.connect import open_pipe
+from airflow_supervisor_jobs.hosts.connect import SSHLibrary, open_pipe
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 
 OWNER = {"deployment": "tests", "run_id": "1"}
@@ -22,12 +22,20 @@ class Host:
     """Speaks to the agent of one root; every wait has an end and says what it last saw.
 
     :param root: the root's folder, short enough for a socket's path.
+    :param settings: how to reach it; None is this machine.
     """
 
-    def __init__(self, root: Path, *, python: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        python: str | None = None,
+        settings: HostSettings | None = None,
+        library: SSHLibrary = SSHLibrary.PARAMIKO,
+    ) -> None:
         self.root = root
-        self.settings = HostSettings(host="here", root=str(root), **({"python": python} if python else {}))
-        self.pipe: StreamPipe = open_pipe(self.settings)
+        self.settings = settings or HostSettings(host="here", root=str(root), **({"python": python} if python else {}))
+        self.pipe: StreamPipe = open_pipe(self.settings, library=library)
 
     async def __aenter__(self) -> Host:
         await self.pipe.open()

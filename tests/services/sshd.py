@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from typing_extensions import Self
@@ -31,12 +31,21 @@ class OpenSSH(SSHAccount):
     :param folder: holds everything of it; short and empty.
     :param options: more options of sshd_config, such as ``{"DisableForwarding": "yes"}``.
     :param key_options: what stands before the key in authorized_keys, such as ``restrict``.
+    :param prefix: what starts it elsewhere, such as in another network namespace; it must execute sshd in its place.
     """
 
-    def __init__(self, folder: Path, *, options: Mapping[str, str] | None = None, key_options: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        options: Mapping[str, str] | None = None,
+        key_options: str = "",
+        prefix: Sequence[str] = (),
+    ) -> None:
         super().__init__(folder)
         self._options = dict(options or {})
         self._key_options = key_options
+        self._prefix = list(prefix)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -94,7 +103,7 @@ class OpenSSH(SSHAccount):
         if program is None:
             raise RuntimeError("OpenSSH's sshd is not installed (Debian: apt-get install openssh-server).")
         self._process = subprocess.Popen(
-            [*_ended_with_us(), program, "-D", "-f", str(config), "-E", str(self.log)],
+            [*_ended_with_us(), *self._prefix, program, "-D", "-f", str(config), "-E", str(self.log)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
