@@ -42,6 +42,7 @@ def _spec(job: Job, environ: Mapping[str, str]) -> dict[str, Any]:
         "daemon": {"conf": write_daemon(job.host, environ), "attach": daemon.attach, "command": daemon.command},
         "conf": write_conf(job),
         "lease": job.airflow.lease,
+        "outlives": not job.airflow.stop_on_exit,
         "processes": [_process(each, environ) for each in job.processes],
     }
 
