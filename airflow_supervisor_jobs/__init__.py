@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         load_jobs,
     )
     from airflow_supervisor_jobs.dags.build import build_dags
+    from airflow_supervisor_jobs.dags.orphans import SupervisorOrphansDAG
     from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
     from airflow_supervisor_jobs.exceptions import SupervisorJobsError
     from airflow_supervisor_jobs.sensors.programs import SupervisorProgramsSensor
@@ -32,6 +33,7 @@ __all__ = [
     "Program",
     "SupervisorDAG",
     "SupervisorJobsError",
+    "SupervisorOrphansDAG",
     "SupervisorProgramsSensor",
     "build_dags",
     "find_config_dir",
@@ -43,6 +45,7 @@ __all__ = [
 _HOMES = {
     "SupervisorDAG": "dags.supervisor_dag",
     "SupervisorJobsError": "exceptions",
+    "SupervisorOrphansDAG": "dags.orphans",
     "SupervisorProgramsSensor": "sensors.programs",
     "build_dags": "dags.build",
 }

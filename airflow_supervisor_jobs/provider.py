@@ -17,7 +17,9 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": _NAME,
-                "python-modules": [f"{package}.operators.{name}" for name in ("configure", "daemon", "programs")],
+                "python-modules": [
+                    f"{package}.operators.{name}" for name in ("configure", "daemon", "orphans", "programs")
+                ],
             }
         ],
         "sensors": [{"integration-name": _NAME, "python-modules": [f"{package}.sensors.programs"]}],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from airflow_supervisor_jobs.cli import declared, lives, looks, tunnel
+from airflow_supervisor_jobs.cli import declared, lives, looks, orphans, tunnel
 from airflow_supervisor_jobs.cli.console import print_error
 from airflow_supervisor_jobs.cli.options import Exit, Format
 from airflow_supervisor_jobs.exceptions import ConfigError, SupervisorJobsError
@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Long-running jobs on your hosts, supervised by supervisord: start, watch and stop them without Airflow.",
-    epilog="Exits with 0, 1 (failed), 2 (configuration or usage), 3 (host), 124 (--timeout), 130 (interrupted); "
-    "wait and up --wait with the job's own code, or 128 + its signal.",
+    epilog="Exits with 0, 1 (failed), 2 (configuration or usage), 3 (host), 4 (orphans), 124 (--timeout), "
+    "130 (interrupted); wait and up --wait with the job's own code, or 128 + its signal.",
 )
 
 
@@ -34,7 +34,7 @@ def options(
     del debug  # it is for run(), which sees the errors
 
 
-for commands in (declared, lives, looks, tunnel):
+for commands in (declared, lives, looks, orphans, tunnel):
     commands.add_to(app)
 
 

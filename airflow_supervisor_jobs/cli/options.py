@@ -28,6 +28,7 @@ class Exit(IntEnum):
     FAILED = 1
     CONFIG = 2
     HOST = 3
+    ORPHANS = 4
     TIMED_OUT = 124
     INTERRUPTED = 130
 

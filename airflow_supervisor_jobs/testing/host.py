@@ -42,6 +42,7 @@ class MemoryJob:
             "hash": self.spec["hash"],
             "installed_at": self.installed_at,
             "released": self.released,
+            "outlives": bool(self.spec.get("outlives")),
             "processes": [process.status() for process in self.chosen(programs)],
         }
 
@@ -77,6 +78,8 @@ class MemoryHost:
         self.jobs: dict[str, MemoryJob] = {}
         #: What is left of jobs that were removed without ``purge``.
         self.kept: dict[str, dict[str, MemoryProcess]] = {}
+        #: Processes that no runner answers for, as ``strays`` tells of them.
+        self.strays: list[dict[str, Any]] = []
         self.channels: set[MemoryChannel] = set()
         self._supervisord_pid: int | None = None
         self._pids = 100
@@ -227,6 +230,13 @@ class MemoryHost:
             "supervisord": {"pid": self._supervisord_pid, "state": state},
             "jobs": [one.status() for one in jobs],
         }
+
+    def _verb_strays(self, *, end: bool, grace: float) -> dict[str, Any]:
+        del grace
+        strays = list(self.strays)
+        if end:
+            self.strays.clear()
+        return {"strays": strays, "ended": [one["pid"] for one in strays] if end else [], "survivors": []}
 
     def _verb_logs(
         self,

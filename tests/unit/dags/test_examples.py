@@ -15,6 +15,7 @@ EXPECTED = {
     "all_jobs": {*job_names(TREE / "configs")},
     "one_job": {"ticker_on_demand"},
     "own_task": {"ticker_with_report"},
+    "orphans_sweep": {"supervisor_orphans"},
 }
 
 

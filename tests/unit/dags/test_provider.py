@@ -20,6 +20,6 @@ def test_it_is_in_airflows_form() -> None:
 def test_the_modules_exist() -> None:
     info = get_provider_info()
     modules = [name for kind in ("operators", "sensors", "triggers") for name in info[kind][0]["python-modules"]]
-    assert len(modules) == 6
+    assert len(modules) == 7
     for name in modules:
         import_module(name)

@@ -1,0 +1,76 @@
+"""What Airflow's own database says about runs, where this machine has one. Only this module imports Airflow here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from airflow_supervisor_jobs.core.orphans import Run, RunState
+from airflow_supervisor_jobs.exceptions import SupervisorJobsError
+
+#: The Airflow variable that holds this Airflow's own id.
+_DEPLOYMENT_VARIABLE = "supervisor_jobs_deployment"
+_CONNECTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+_OVER = frozenset({"success", "failed"})
+
+
+class AirflowNotAsked(SupervisorJobsError):
+    """There is no Airflow here that could be asked."""
+
+
+class AirflowDatabase:
+    """The Airflow of this machine, asked in its database.
+
+    :raises AirflowNotAsked: none is set up here, its database does not answer, or no job has ever run in it.
+    """
+
+    def __init__(self) -> None:
+        if not _is_set_up(os.environ):
+            raise AirflowNotAsked(
+                "no Airflow is set up here. Run it where the scheduler runs, with its AIRFLOW_HOME or its AIRFLOW__*"
+            )
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            self.deployment = _deployment()
+            # Asked once now, so that a database that does not answer is known before any host is asked.
+            self.state_of(Run("", ""))
+        except SQLAlchemyError as error:
+            words = str(error).splitlines()[0]
+            raise AirflowNotAsked(
+                f"Airflow's database does not answer as one ({words}). See airflow db check"
+            ) from error
+
+    def state_of(self, run: Run) -> RunState:
+        """Return what the database says of a run now."""
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        query = select(DagRun.state).where(DagRun.dag_id == run.dag_id, DagRun.run_id == run.run_id)
+        with create_session(scoped=False) as session:
+            state = session.scalar(query)
+        if state is None:
+            return RunState.UNKNOWN
+        return RunState.OVER if str(getattr(state, "value", state)) in _OVER else RunState.ACTIVE
+
+
+def _deployment() -> str:
+    from airflow.configuration import conf
+    from airflow.models.variable import Variable
+
+    known = conf.get("supervisor_jobs", "deployment", fallback="") or Variable.get(
+        _DEPLOYMENT_VARIABLE, default_var=None
+    )
+    if not known:
+        raise AirflowNotAsked("no job has run in the Airflow that is set up here: it has no deployment id yet")
+    return str(known)
+
+
+def _is_set_up(environ: Mapping[str, str]) -> bool:
+    """Importing Airflow where there is none would make one."""
+    if any(name.startswith(_CONNECTION) for name in environ):
+        return True
+    config = environ.get("AIRFLOW_CONFIG") or Path(environ.get("AIRFLOW_HOME", "~/airflow")) / "airflow.cfg"
+    return Path(config).expanduser().is_file()
