@@ -40,6 +40,13 @@ class IfSupervisordDies(Enum):
     STOP = "stop"
 
 
+class OnReboot(Enum):
+    """What becomes of a program that was running when its host went down."""
+
+    FAIL = "fail"
+    RESTART = "restart"
+
+
 class Restart(Model):
     """How often and how fast a program is restarted on its host; ``autorestart`` says whether."""
 
@@ -252,6 +259,10 @@ class Program(ProcessOptions):
 
     if_supervisord_dies: Annotated[IfSupervisordDies, Owner.RUNNER] = IfSupervisordDies.KEEP
     """Whether the program goes on (`keep`) or is stopped when supervisord dies."""
+
+    on_reboot: Annotated[OnReboot, Owner.AGENT] = OnReboot.FAIL
+    """What becomes of the program when its host reboots: it is `lost` (`fail`), or the host's agent starts it again
+    (`restart`)."""
 
     watchdog: Annotated[Duration | None, Field(ge=1), Owner.RUNNER] = None
     """Seconds without output, or without a change of `heartbeat_file`, after which the program counts as hung."""

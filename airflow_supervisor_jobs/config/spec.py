@@ -78,6 +78,7 @@ def _process(process: Process, environ: Mapping[str, str]) -> dict[str, Any]:
         "redirect_stderr": options.redirect_stderr,
         "tee": _tee(options),
         "if_supervisord_dies": options.if_supervisord_dies.value if isinstance(options, Program) else "keep",
+        "on_reboot": options.on_reboot.value if isinstance(options, Program) else "fail",
         "watchdog": options.watchdog if isinstance(options, Program) else None,
         "heartbeat_file": options.heartbeat_file if isinstance(options, Program) else None,
     }

@@ -28,7 +28,7 @@ from airflow_supervisor_jobs.config.reference import TABLES, options_table, owne
 from airflow_supervisor_jobs.config.short_form import AIRFLOW_OPTIONS, DAG_OPTIONS, PROGRAM_OPTIONS, TOP
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "options.md"
-OURS = {"shell", "essential", "restart", "if_supervisord_dies", "watchdog", "heartbeat_file", "attach"}
+OURS = {"shell", "essential", "restart", "if_supervisord_dies", "on_reboot", "watchdog", "heartbeat_file", "attach"}
 CONF = """
 [supervisord]
 [supervisorctl]
