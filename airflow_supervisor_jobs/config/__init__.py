@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_supervisor_jobs.config.airflow import AirflowOptions, IfRunning, OnExpire, ReferenceDate, Watch
+from airflow_supervisor_jobs.config.airflow import AirflowOptions, Cleanup, IfRunning, OnExpire, ReferenceDate, Watch
 from airflow_supervisor_jobs.config.daemon import (
     Include,
     InetHttpServer,
@@ -34,6 +34,7 @@ from airflow_supervisor_jobs.config.templates import render_templates
 __all__ = [
     "DEFAULT_ROOT",
     "AirflowOptions",
+    "Cleanup",
     "DagOptions",
     "EventListener",
     "FcgiProgram",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from airflow_supervisor_jobs.config.base import Model, Owner
-from airflow_supervisor_jobs.config.values import Boolean, Clock, Duration, ExitCodes, Text
+from airflow_supervisor_jobs.config.base import MisfitError, Model, Owner
+from airflow_supervisor_jobs.config.values import Boolean, Clock, Duration, ExitCodes, Text, parse_boolean
 
 
 class OnExpire(Enum):
@@ -35,12 +35,29 @@ class IfRunning(Enum):
     FAIL = "fail"
 
 
+class Cleanup(Enum):
+    """Whether the end of a run deletes what the job has left on its host."""
+
+    NEVER = "never"
+    ON_SUCCESS = "on_success"
+    ALWAYS = "always"
+
+
 class ReferenceDate(Enum):
-    """The date whose day `endtime` is on."""
+    """The moment after which `endtime` is looked for."""
 
     START_DATE = "start_date"
     LOGICAL_DATE = "logical_date"
     DATA_INTERVAL_END = "data_interval_end"
+
+
+def parse_cleanup(value: Any) -> Any:
+    """Return ``always`` for true and ``never`` for false, in supervisord's words too; anything else as it is."""
+    try:
+        always = parse_boolean(value)
+    except ValueError:
+        return value
+    return {True: Cleanup.ALWAYS, False: Cleanup.NEVER}[always] if isinstance(always, bool) else value
 
 
 class AirflowOptions(Model):
@@ -59,13 +76,15 @@ class AirflowOptions(Model):
     """Seconds without contact after which the watch fails and leaves the job alone; null is never."""
 
     runtime: Annotated[Duration | None, Owner.AIRFLOW] = None
-    """Seconds after the programs' start at which the job is over as planned."""
+    """Seconds after a run has started the programs, or taken them over, at which the job is over as planned. Restarts
+    of any kind do not begin it anew."""
 
     endtime: Annotated[Clock | None, Owner.AIRFLOW] = None
-    """The time of day, in the DAG's time zone, at which the job is over as planned."""
+    """The time of day, in the DAG's time zone, at which the job is over as planned: the first one after
+    `reference_date`."""
 
     reference_date: Annotated[ReferenceDate, Owner.AIRFLOW] = ReferenceDate.DATA_INTERVAL_END
-    """The date whose day `endtime` is on."""
+    """The moment of the run after which `endtime` is looked for. A restarted run has that of the first one."""
 
     on_expire: Annotated[OnExpire, Owner.AIRFLOW] = OnExpire.SUCCESS
     """How the watch ends when `runtime` or `endtime` is reached."""
@@ -74,16 +93,26 @@ class AirflowOptions(Model):
     """Exit codes that mean: skipped."""
 
     if_running: Annotated[IfRunning, Owner.AIRFLOW] = IfRunning.ADOPT
-    """What to do about a copy that another run started and that still runs."""
+    """What to do about a copy that another run, or somebody's `up`, started and that still runs: take it over as it is
+    (`adopt`), start it anew (`restart`), or refuse (`fail`)."""
+
+    restart_on_initial: Annotated[Boolean, Owner.AIRFLOW] = False
+    """`if_running: restart` for every run that no failed one has triggered."""
+
+    restart_on_retrigger: Annotated[Boolean, Owner.AIRFLOW] = False
+    """`if_running: restart` for every run that a failed one has triggered."""
 
     maxretrigger: Annotated[int, Field(ge=0), Owner.AIRFLOW] = 0
-    """How often a failed run triggers the next run of its DAG."""
+    """How often a failed run triggers the next run of its DAG: by default never."""
 
     stop_on_exit: Annotated[Boolean, Owner.AIRFLOW] = True
-    """Whether the end of the run stops the programs and supervisord."""
+    """Whether the end of the run stops the programs and supervisord. If not, the next run adopts them."""
 
-    cleanup: Annotated[Boolean, Owner.AIRFLOW] = False
-    """Whether the end of the run deletes the job's logs and records on the host too."""
+    cleanup: Annotated[
+        Cleanup, BeforeValidator(parse_cleanup, json_schema_input_type=Cleanup | bool), Owner.AIRFLOW
+    ] = Cleanup.NEVER
+    """Whether the end of the run deletes the job's own logs and records on the host too: never, only if the watch
+    succeeded, or always. false is never, true is always."""
 
     lease: Annotated[Duration | None, Field(ge=60), Owner.RUNNER] = None
     """Seconds after which the host ends the job by itself when nobody has asked for it: no watch, no start."""
@@ -108,3 +137,10 @@ class AirflowOptions(Model):
 
     retry_delay: Annotated[Duration, Owner.AIRFLOW] = 300
     """Seconds before such a retry."""
+
+    @model_validator(mode="after")
+    def _restarts_fit(self) -> AirflowOptions:
+        for name in ("restart_on_initial", "restart_on_retrigger"):
+            if getattr(self, name) and self.if_running is IfRunning.FAIL:
+                raise MisfitError("restarts what if_running: fail refuses. Leave one out", name)
+        return self

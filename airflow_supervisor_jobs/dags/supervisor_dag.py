@@ -8,7 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.definitions.param import ParamsDict
+from typing_extensions import override
 
 from airflow_supervisor_jobs.config import AirflowOptions, Job, Watch, load_job, make_job
 from airflow_supervisor_jobs.exceptions import ConfigError
@@ -18,6 +21,7 @@ from airflow_supervisor_jobs.operators.daemon import (
     StartSupervisordOperator,
     StopSupervisordOperator,
 )
+from airflow_supervisor_jobs.operators.forced import force_params
 from airflow_supervisor_jobs.operators.programs import (
     RestartProgramsOperator,
     StartProgramsOperator,
@@ -30,6 +34,8 @@ STEP_RETRIES = 3
 STEP_RETRY_DELAY = timedelta(seconds=10)
 #: Where all tasks of a job run: known at parse time, never templated.
 PLACEMENT = ("pool", "pool_slots", "queue", "executor", "priority_weight")
+#: The task that keeps the watch's end in view where tasks of yours stand behind the watch.
+VERDICT_TASK_ID = "watch_verdict"
 
 
 class SupervisorDAG(DAG):
@@ -59,10 +65,20 @@ class SupervisorDAG(DAG):
     ) -> None:
         self.job = _resolved(job, dag_id=dag_id, overrides=overrides, config_dir=config_dir)
         declared = {"max_active_runs": 1, **self.job.dag, **dag_kwargs}
+        declared["params"] = _with_params(declared.get("params"))
         super().__init__(dag_id or declared.get("dag_id", self.job.name), **_without(declared, {"dag_id"}))
         # Airflow looks at a fixed number of frames above, and would find this file.
         self.fileloc = sys._getframe(1).f_code.co_filename
         _add_steps(self)
+
+    @override
+    def validate(self) -> None:
+        """Raise what is wrong with the DAG; no task of yours hides how the watch ended.
+
+        Airflow calls it when the file has been read.
+        """
+        _keep_verdict(self)
+        super().validate()  # type: ignore[no-untyped-call]
 
     @property
     def configure_supervisord(self) -> BaseOperator:
@@ -145,6 +161,29 @@ def _add_steps(dag: SupervisorDAG) -> None:
     daemon = StopSupervisordOperator(task_id="stop_supervisord", **step).as_teardown(setups=[configure, supervisord])
     remove = RemoveConfigurationOperator(task_id="remove_configuration", **step).as_teardown(setups=configure)
     configure >> supervisord >> programs >> watch >> restart >> stop >> daemon >> remove
+
+
+def _with_params(declared: Mapping[str, Any] | None) -> ParamsDict:
+    params = ParamsDict(force_params())
+    params.update(declared or {})
+    return params
+
+
+def _keep_verdict(dag: SupervisorDAG) -> None:
+    """The run fails if the watch does, also where a task behind the watch runs nevertheless, and succeeds.
+
+    Airflow takes a run's state from the tasks that none follows, but for teardowns: so one that does nothing is there
+    to end as the watch did.
+    """
+    watch = dag.watch_programs
+    behind = [dag.get_task(task_id) for task_id in watch.downstream_task_ids]
+    if VERDICT_TASK_ID not in dag.task_dict and any(_hides(task) for task in behind):
+        watch.set_downstream(EmptyOperator(task_id=VERDICT_TASK_ID, dag=dag))
+
+
+def _hides(task: Any) -> bool:
+    """Tell whether Airflow looks at this task for a run's state in place of the one before it."""
+    return bool(not task.is_teardown or task.on_failure_fail_dagrun)
 
 
 def watching(options: AirflowOptions) -> dict[str, Any]:

@@ -121,8 +121,7 @@ class SupervisorTeardown(SupervisorOperator):
 
     def reason_to_leave(self, pin: Pin, context: Context) -> str | None:
         """Return why nothing is to be done on the host, or None."""
-        if not pin.stop_on_exit:
-            return "the job says stop_on_exit: false"
+        del pin
         if verdict_of(context, self.watch_task_id) == "unreachable":
             return "the host was given up as unreachable, what runs there is left alone"
         return None

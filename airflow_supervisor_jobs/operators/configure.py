@@ -8,18 +8,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.log import mask_secret
+from jinja2 import UndefinedError
 from typing_extensions import override
 
-from airflow_supervisor_jobs.config import Job, ReferenceDate, render_spec, render_templates
+from airflow_supervisor_jobs.config import AirflowOptions, IfRunning, Job, ReferenceDate, render_spec, render_templates
 from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.schedule import endtime_at
 from airflow_supervisor_jobs.exceptions import ConfigError
 from airflow_supervisor_jobs.operators.base import SupervisorOperator, recall, remember
+from airflow_supervisor_jobs.operators.forced import forced_options
 from airflow_supervisor_jobs.operators.owner import deployment_id, owner_of
 from airflow_supervisor_jobs.operators.programs import inherited
 from airflow_supervisor_jobs.triggers.masks import secret_places
-from airflow_supervisor_jobs.triggers.pin import Pin, this_machine
+from airflow_supervisor_jobs.triggers.pin import Pin, pinned_cleanup, this_machine
 from airflow_supervisor_jobs.triggers.reach import ask
 
 if TYPE_CHECKING:
@@ -67,7 +69,17 @@ class ConfigureSupervisordOperator(SupervisorOperator):
 
     def _rendered(self, context: Context) -> Job:
         environment = self.get_template_env()
-        return render_templates(self.job, lambda text: str(self.render_template(text, context, environment)))
+        try:
+            job = render_templates(self.job, lambda text: str(self.render_template(text, context, environment)))
+        except UndefinedError as error:
+            raise ConfigError(_undefined(error, context), host=self.job.host.name, job=self.job.name) from error
+        return job.model_copy(update={"airflow": self._forced(job, context)})
+
+    def _forced(self, job: Job, context: Context) -> AirflowOptions:
+        try:
+            return forced_options(job.airflow, context["params"])
+        except ConfigError as error:
+            raise ConfigError(error.message, host=job.host.name, job=job.name) from error
 
     def _kept(self, pin: Pin) -> Pin | None:
         """Return the pin of an earlier try if the host still has that job."""
@@ -91,11 +103,11 @@ class ConfigureSupervisordOperator(SupervisorOperator):
             host=reachable_part(job),
             owner=owner,
             processes=tuple(process["process"] for process in spec["processes"]),
-            policy=WatchPolicy.for_job(job, endtime=endtime).to_dict(),
-            if_running=options.if_running.value,
+            policy=WatchPolicy.for_job(job, endtime=endtime, started_at=inherited(context).get("started_at")).to_dict(),
+            if_running=effective_if_running(options, retriggered=bool(inherited(context))).value,
             maxretrigger=options.maxretrigger,
             stop_on_exit=options.stop_on_exit,
-            cleanup=options.cleanup,
+            cleanup=pinned_cleanup(options.cleanup),
             reference_date=reference.isoformat(),
             machine=this_machine() if job.host.is_local else None,
             secrets=tuple(secret_places(self.job)),
@@ -125,10 +137,24 @@ def mask_environment(job: Job, spec: Mapping[str, Any]) -> None:
             mask_secret(value, None if isinstance(declared.get(name), Secret) else name)
 
 
+def effective_if_running(options: AirflowOptions, *, retriggered: bool) -> IfRunning:
+    """Return what a run does about a copy that another one has started.
+
+    :param retriggered: a failed run has triggered this one.
+    """
+    anew = options.restart_on_retrigger if retriggered else options.restart_on_initial
+    return IfRunning.RESTART if anew else options.if_running
+
+
 def reference_moment(context: Context, which: ReferenceDate) -> datetime:
-    """Return the moment on whose day ``endtime`` is: a run made by hand or by an asset may have no logical date."""
+    """Return the moment after which ``endtime`` is looked for: a run made by hand or by an asset may have no date."""
     run = context["dag_run"]
     if handed := inherited(context).get("reference_date"):
         return datetime.fromisoformat(str(handed))
     wanted: datetime | None = getattr(run, which.value, None)
     return wanted or run.run_after
+
+
+def _undefined(error: UndefinedError, context: Context) -> str:
+    dateless = "" if context["dag_run"].logical_date else ". This run has no logical date, and so nothing made of one"
+    return f"Jinja: {error}{dateless}: write {{{{ run_id }}}}, or {{{{ dag_run.run_after }}}}"

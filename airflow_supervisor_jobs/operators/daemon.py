@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from airflow_supervisor_jobs.operators.base import SupervisorOperator, SupervisorTeardown
+from airflow_supervisor_jobs.core.verdict import Judgement, Outcome, Verdict
+from airflow_supervisor_jobs.operators.base import SupervisorOperator, SupervisorTeardown, verdict_of
+from airflow_supervisor_jobs.operators.programs import runs_on
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.reach import ask
 
@@ -33,7 +35,8 @@ class StopSupervisordOperator(SupervisorTeardown):
 
     @override
     def reason_to_leave(self, pin: Pin, context: Context) -> str | None:
-        return super().reason_to_leave(pin, context) or next_run_needs_it(self.restarted(context))
+        reason = super().reason_to_leave(pin, context) or next_run_needs_it(self.restarted(context))
+        return reason or runs_on(pin)
 
     @override
     def summary(self, result: Any) -> Any:
@@ -45,17 +48,24 @@ class StopSupervisordOperator(SupervisorTeardown):
 
 
 class RemoveConfigurationOperator(SupervisorTeardown):
-    """The host no longer knows the job; its logs and exit records stay unless ``cleanup`` is set."""
+    """The host no longer knows the job; whether its logs and exit records stay, ``cleanup`` says."""
 
     verb = "remove"
 
     @override
     def reason_to_leave(self, pin: Pin, context: Context) -> str | None:
-        return super().reason_to_leave(pin, context) or next_run_needs_it(self.restarted(context))
+        reason = super().reason_to_leave(pin, context) or next_run_needs_it(self.restarted(context))
+        return reason or runs_on(pin)
 
     @override
     def request(self, pin: Pin, context: Context) -> dict[str, Any]:
-        return {**super().request(pin, context), "purge": pin.cleanup}
+        verdict = verdict_of(context, self.watch_task_id)
+        succeeded = verdict is not None and _outcome(verdict, pin) is Outcome.SUCCESS
+        return {**super().request(pin, context), "purge": pin.purges(succeeded=succeeded)}
+
+
+def _outcome(verdict: str, pin: Pin) -> Outcome | None:
+    return Judgement(Verdict(verdict), "").outcome(on_expire=pin.watch_policy.on_expire)
 
 
 def next_run_needs_it(run_id: str | None) -> str | None:

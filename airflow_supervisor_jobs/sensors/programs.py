@@ -24,7 +24,7 @@ from airflow_supervisor_jobs.exceptions import ConfigError, HostRefused
 from airflow_supervisor_jobs.hosts.watch import Concluded, watch
 from airflow_supervisor_jobs.operators.base import VERDICT_KEY, pull_pin, recall, remember
 from airflow_supervisor_jobs.operators.ending import Ending, task_identity
-from airflow_supervisor_jobs.operators.programs import start_programs
+from airflow_supervisor_jobs.operators.programs import began_at, start_programs
 from airflow_supervisor_jobs.triggers.journal import Journal
 from airflow_supervisor_jobs.triggers.masks import mask_secrets
 from airflow_supervisor_jobs.triggers.pin import Pin
@@ -173,13 +173,11 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         if begun is None or begun["try"] != attempt:
             begun = {"try": attempt, "at": time.time(), "unreachable_from": None}
             remember(context, BEGUN_KEY, begun)
-        started = context["ti"].xcom_pull(task_ids=self.start_task_id) or []
-        starts = [process["started_at"] for process in started if process["started_at"] is not None]
         return pin.with_policy(
             check_timeout=min(self._limits_s(pin), default=None),
             watched_from=begun["at"],
             unreachable_from=begun["unreachable_from"],
-            started_at=min(starts, default=None),
+            started_at=began_at(pin, context, self.start_task_id),
         )
 
     def _limits_s(self, pin: Pin) -> list[float]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from airflow_supervisor_jobs.config import Host
+from airflow_supervisor_jobs.config import Cleanup, Host
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.exceptions import HostRefused
 
@@ -33,10 +33,10 @@ class Pin:
     :param if_running: what a start does about another owner's programs: ``adopt``, ``restart`` or ``fail``.
     :param maxretrigger: how many further runs may be triggered after failures.
     :param stop_on_exit: whether the end of the run stops the programs.
-    :param cleanup: whether it deletes the job's logs and records on the host too.
+    :param cleanup: whether it deletes the job's logs and records on the host too: true, false or ``on_success``.
     :param machine: for a job on the local host, which machine that is; None for a job elsewhere.
     :param secrets: where the programs' secrets are, each as ``{kind: name}``; never the secrets.
-    :param reference_date: the day that ``endtime`` belongs to, ISO 8601; the next run inherits it.
+    :param reference_date: the moment after which ``endtime`` was looked for, ISO 8601; the next run inherits it.
     """
 
     job: str
@@ -48,7 +48,7 @@ class Pin:
     if_running: str
     maxretrigger: int
     stop_on_exit: bool
-    cleanup: bool
+    cleanup: bool | str
     reference_date: str
     machine: str | None = None
     secrets: tuple[Mapping[str, str], ...] = ()
@@ -69,6 +69,13 @@ class Pin:
         """The rules of the watch."""
         return WatchPolicy.from_dict(self.policy)
 
+    def purges(self, *, succeeded: bool) -> bool:
+        """Return whether the job's logs and records on the host are to be deleted.
+
+        :param succeeded: whether the watch did.
+        """
+        return succeeded if self.cleanup == Cleanup.ON_SUCCESS.value else bool(self.cleanup)
+
     def with_policy(self, **changes: Any) -> Self:
         """Return the pin with these fields of the watch's rules replaced."""
         return replace(self, policy=replace(self.watch_policy, **changes).to_dict())
@@ -87,6 +94,11 @@ class Pin:
                 job=self.job,
             )
         return host
+
+
+def pinned_cleanup(cleanup: Cleanup) -> bool | str:
+    """Return the form that a pin has it in, which every version reads."""
+    return {Cleanup.NEVER: False, Cleanup.ALWAYS: True}.get(cleanup, cleanup.value)
 
 
 def this_machine() -> str:

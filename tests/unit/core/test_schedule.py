@@ -22,8 +22,11 @@ def utc(*fields: int) -> datetime:
     [
         pytest.param("17:00", utc(2026, 7, 1, 12), utc(2026, 7, 1, 21), id="summer"),
         pytest.param("17:00:30", utc(2026, 1, 5, 13), utc(2026, 1, 5, 22, 0, 30), id="winter, with seconds"),
-        pytest.param("17:00", utc(2026, 7, 2, 1), utc(2026, 7, 1, 21), id="the day is the zone's, not UTC's"),
-        pytest.param("17:00", utc(2026, 7, 1, 23), utc(2026, 7, 1, 21), id="already over on that day"),
+        pytest.param("23:00", utc(2026, 7, 2, 1), utc(2026, 7, 2, 3), id="the day is the zone's, not UTC's"),
+        pytest.param("06:00", utc(2026, 7, 2, 2), utc(2026, 7, 2, 10), id="a job of the night"),
+        pytest.param("17:00", utc(2026, 7, 1, 23), utc(2026, 7, 2, 21), id="over on that day: the next"),
+        pytest.param("17:00", utc(2026, 7, 1, 21), utc(2026, 7, 2, 21), id="at that very moment: the next"),
+        pytest.param("12:00", utc(2026, 3, 7, 18), utc(2026, 3, 8, 16), id="the next, which is an hour shorter"),
         pytest.param("17:00", utc(2026, 3, 8, 6), utc(2026, 3, 8, 21), id="clocks change in between"),
         pytest.param("02:30", utc(2026, 3, 8, 6), utc(2026, 3, 8, 7, 30), id="skipped by the clocks"),
         pytest.param("01:30", utc(2026, 11, 1, 5), utc(2026, 11, 1, 5, 30), id="comes twice: the first"),

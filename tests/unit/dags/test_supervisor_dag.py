@@ -6,7 +6,9 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, Param, task
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_supervisor_jobs.config import AirflowOptions, Job, Program, Watch
 from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
@@ -93,6 +95,51 @@ def test_own_tasks_stand_between_the_steps() -> None:
     assert dag.get_task("report").upstream_task_ids == {"watch_programs"}
     assert "report" in dag.restart_programs.upstream_task_ids
     dag.validate()
+
+
+def test_what_stands_behind_the_watch_cannot_hide_how_it_ended() -> None:
+    with SupervisorDAG(job=job()) as dag:
+
+        @task(trigger_rule="all_done")
+        def report() -> None: ...
+
+        dag.watch_programs >> report() >> dag.restart_programs
+    for _ in range(2):
+        dag.validate()
+        verdict = dag.get_task("watch_verdict")
+        assert (verdict.upstream_task_ids, verdict.downstream_task_ids) == ({"watch_programs"}, set())
+        assert verdict.trigger_rule == "all_success"
+
+
+def test_nothing_is_added_where_nothing_stands_behind_the_watch() -> None:
+    with SupervisorDAG(job=job()) as dag:
+
+        @task
+        def mine() -> None: ...
+
+        dag.start_programs >> mine() >> dag.restart_programs
+    dag.validate()
+    assert {*dag.task_ids} == {*STEPS, "mine"}
+
+
+def test_a_run_can_be_forced() -> None:
+    dag = SupervisorDAG(job=job(dag={"params": {"mine": 1, "force-run": True}}))
+    assert dict(dag.params) == {
+        "force-run": True,
+        "force-runtime": None,
+        "force-endtime": None,
+        "force-maxretrigger": None,
+        "mine": 1,
+    }
+    dag.validate()
+
+
+def test_params_keep_their_types() -> None:
+    given = ParamsDict({"mine": Param(1, type="integer")})
+    dag = SupervisorDAG(job=job(), params=given)
+    for name in ("mine", "force-run", "force-maxretrigger"):
+        with pytest.raises(ParamValidationError):
+            dag.params[name] = "many"
 
 
 def test_two_dags_of_a_job_are_two() -> None:

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, DagRunTriggerException
 
 from airflow_supervisor_jobs.operators.base import RESTARTED_KEY, VERDICT_KEY
-from airflow_supervisor_jobs.operators.programs import CONF_KEY, RestartProgramsOperator, next_run_id
+from airflow_supervisor_jobs.operators.programs import BEGAN_KEY, CONF_KEY, RestartProgramsOperator, next_run_id
 
 PIN = {
     "format": 1,
@@ -30,7 +30,7 @@ PIN = {
 class Instance(SimpleNamespace):
     """A task instance whose XComs are a mapping by task and key."""
 
-    dag_id, run_id, existing = "feed", "manual__1", 0
+    dag_id, run_id, next_run = "feed", "manual__1", None
 
     def xcom_pull(self, *, task_ids: str, key: str = "return_value") -> Any:
         return self.xcoms.get((task_ids, key))
@@ -39,12 +39,20 @@ class Instance(SimpleNamespace):
         self.xcoms["restart_programs", key] = value
 
     def get_dr_count(self, *, dag_id: str, run_ids: list[str]) -> int:
-        assert (dag_id, run_ids) == ("feed", [self.xcoms["restart_programs", RESTARTED_KEY]])
-        return self.existing
+        assert (dag_id, run_ids) == ("feed", [next_run_id(self.run_id, 1)])
+        return 0 if self.next_run is None else 1
+
+    def get_dagrun_state(self, dag_id: str, run_id: str) -> str | None:
+        assert (dag_id, run_id) == ("feed", next_run_id(self.run_id, 1))
+        return self.next_run
 
 
 def context(verdict: str | None, *, conf: dict[str, Any] | None = None, **instance: Any) -> Any:
-    xcoms = {("configure_supervisord", "return_value"): PIN, ("watch_programs", VERDICT_KEY): verdict}
+    xcoms = {
+        ("configure_supervisord", "return_value"): PIN,
+        ("start_programs", BEGAN_KEY): 5.0,
+        ("watch_programs", VERDICT_KEY): verdict,
+    }
     return {"ti": Instance(xcoms=xcoms, **instance), "dag_run": SimpleNamespace(conf=conf or {})}
 
 
@@ -58,12 +66,25 @@ def test_a_failure_asks_for_the_next_run() -> None:
     asked = restart(context("failed", conf={"mine": 1}))
     assert (asked.trigger_dag_id, asked.dag_run_id) == ("feed", "manual__1__restart_1")
     assert asked.conf["mine"] == 1
-    assert asked.conf[CONF_KEY] == {"count": 1, "reference_date": PIN["reference_date"], "restart_of": "manual__1"}
+    assert asked.conf[CONF_KEY] == {
+        "count": 1,
+        "reference_date": PIN["reference_date"],
+        "started_at": 5.0,
+        "restart_of": "manual__1",
+    }
 
 
 def test_the_next_runs_are_counted() -> None:
     given = context("lost", conf={CONF_KEY: {"count": 1}}, run_id="manual__1__restart_1")
+    given["ti"].get_dr_count = lambda **_: 0
     assert restart(given).dag_run_id == "manual__1__restart_2"
+
+
+def test_the_runtime_counts_from_the_first_run() -> None:
+    given = context("failed")
+    began = {**PIN, "policy": {**PIN["policy"], "started_at": 3.0}}
+    given["ti"].xcoms["configure_supervisord", "return_value"] = began
+    assert restart(given).conf[CONF_KEY]["started_at"] == 3.0
 
 
 @pytest.mark.parametrize(
@@ -76,7 +97,16 @@ def test_nothing_else_does(verdict: str | None, count: int) -> None:
 
 
 def test_a_run_never_comes_twice() -> None:
-    assert RestartProgramsOperator(task_id="restart_programs").perform(context("failed", existing=1)) is None
+    given = context("failed", next_run="queued")
+    assert RestartProgramsOperator(task_id="restart_programs").perform(given) is None
+    assert given["ti"].xcoms["restart_programs", RESTARTED_KEY] == "manual__1__restart_1"
+
+
+def test_a_run_that_is_over_does_not_go_on_with_the_job() -> None:
+    given = context("failed", next_run="failed")
+    with pytest.raises(AirflowSkipException, match="manual__1__restart_1, which is over"):
+        RestartProgramsOperator(task_id="restart_programs").perform(given)
+    assert ("restart_programs", RESTARTED_KEY) not in given["ti"].xcoms
 
 
 def test_without_a_pin_it_says_what_to_do() -> None:

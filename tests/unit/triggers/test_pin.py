@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from airflow_supervisor_jobs.config import Host, Job, Program
+from airflow_supervisor_jobs.config import Cleanup, Host, Job, Program
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.exceptions import HostRefused
-from airflow_supervisor_jobs.triggers.pin import Pin, this_machine
+from airflow_supervisor_jobs.triggers.pin import Pin, pinned_cleanup, this_machine
 
 JOB = Job(name="feed", host=Host(name="site", hostname="h", password_env="PW"), programs={"feed": Program(command="x")})
 
@@ -72,3 +72,19 @@ def test_a_watch_has_rules_of_its_own() -> None:
     pin = Pin.from_dict(STORED).with_policy(watched_from=7.0)
     assert pin.watch_policy.watched_from == 7.0
     assert Pin.from_dict(STORED).watch_policy.watched_from is None
+
+
+@pytest.mark.parametrize(
+    ("cleanup", "stored", "purges"),
+    [
+        (Cleanup.NEVER, False, {True: False, False: False}),
+        (Cleanup.ON_SUCCESS, "on_success", {True: True, False: False}),
+        (Cleanup.ALWAYS, True, {True: True, False: True}),
+    ],
+)
+def test_cleanup_is_stored_as_older_versions_read_it(
+    cleanup: Cleanup, stored: bool | str, purges: dict[bool, bool]
+) -> None:
+    assert pinned_cleanup(cleanup) == stored
+    pin = Pin.from_dict({**STORED, "cleanup": stored})
+    assert {succeeded: pin.purges(succeeded=succeeded) for succeeded in (True, False)} == purges
