@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from airflow_supervisor_jobs.core.orphans import Run, RunState
+from airflow_supervisor_jobs.core.orphans import CONFIGURE_TASK, UNFINISHED, HeldJob, Run, RunState, WatchTask
 from airflow_supervisor_jobs.exceptions import SupervisorJobsError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 #: The Airflow variable that holds this Airflow's own id.
 _DEPLOYMENT_VARIABLE = "supervisor_jobs_deployment"
 _CONNECTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+#: What Airflow calls the watch of a job.
+_WATCH = "SupervisorProgramsSensor"
 _OVER = frozenset({"success", "failed"})
 
 
@@ -54,6 +60,32 @@ class AirflowDatabase:
         if state is None:
             return RunState.UNKNOWN
         return RunState.OVER if str(getattr(state, "value", state)) in _OVER else RunState.ACTIVE
+
+    def watches(self, held: Sequence[HeldJob]) -> list[WatchTask]:
+        """Return the tasks that wait for a job's end now, with what their runs have pinned."""
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        del held
+        query = select(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index).where(
+            TaskInstance.operator == _WATCH, TaskInstance.state.in_(UNFINISHED)
+        )
+        with create_session(scoped=False) as session:
+            waiting = [(*row, _pin(session, *row)) for row in session.execute(query)]
+        return [WatchTask(Run(dag_id, run_id), task_id, pin) for dag_id, run_id, task_id, _, pin in waiting if pin]
+
+
+def _pin(session: Session, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    """Return what the configuring task in the group of a watch has left, or None."""
+    from airflow.models.xcom import XComModel
+
+    configure = task_id.removesuffix(task_id.rpartition(".")[2]) + CONFIGURE_TASK
+    query = XComModel.get_many(
+        run_id=run_id, key="return_value", task_ids=configure, dag_ids=dag_id, map_indexes=map_index, limit=1
+    )
+    found = session.scalars(query).first()
+    return None if found is None else XComModel.deserialize_value(found)
 
 
 def _deployment() -> str:

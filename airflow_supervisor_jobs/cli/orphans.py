@@ -54,9 +54,10 @@ def orphans(
         airflow = AirflowDatabase()
     except AirflowNotAsked as error:
         airflow, unasked = None, str(error)
-    how = Sweeping(airflow, stop=stop, by=f"{who()}: supervisor-jobs orphans", confirm_s=confirm_after if stop else 0)
+    by = f"{who()}: supervisor-jobs orphans"
+    sweeps = [Sweeping(each, airflow, stop=stop, by=by, confirm_s=confirm_after if stop else 0) for each in hosts]
     with progress("asking the hosts"):
-        answers = asyncio.run(_sweep_all(hosts, how, retries=retries, retry_delay_s=retry_delay))
+        answers = asyncio.run(_sweep_all(sweeps, retries=retries, retry_delay_s=retry_delay))
     swept = [answer for answer in answers if isinstance(answer, Swept)]
     print_rows([row for each in swept for row in each.findings], _COLUMNS, form=output)
     errors += [answer for answer in answers if isinstance(answer, SupervisorJobsError)]
@@ -91,17 +92,17 @@ def _hosts(names: Sequence[str], words: list[str], folder: Path, errors: list[Su
     return [host for host in found if not names or host.name in names]
 
 
-async def _sweep_all(hosts: Sequence[Host], how: Sweeping, **patience: Any) -> list[Swept | SupervisorJobsError]:
-    return await asyncio.gather(*(_sweep(host, how, **patience) for host in hosts))
+async def _sweep_all(sweeps: Sequence[Sweeping], **patience: Any) -> list[Swept | SupervisorJobsError]:
+    return await asyncio.gather(*(_sweep(each, **patience) for each in sweeps))
 
 
-async def _sweep(host: Host, how: Sweeping, **patience: Any) -> Swept | SupervisorJobsError:
+async def _sweep(how: Sweeping, **patience: Any) -> Swept | SupervisorJobsError:
     from airflow_supervisor_jobs.hosts.connect import open_pipe
 
-    if is_templated(host):
-        return ConfigError("where it is says a template, which only a run of Airflow can fill in", host=host.name)
+    if is_templated(how.host):
+        return ConfigError("where it is, is a template, which only a run of Airflow can fill in", host=how.host.name)
     try:
-        settings = settings_of(host)
+        settings = settings_of(how.host)
         return await sweep_patiently(lambda: open_pipe(settings), how, **patience)
     except HostError as error:
         return error

@@ -20,8 +20,16 @@ CONFIRM_S = 30.0
 RETRIES = 3
 RETRY_DELAY_S = 30.0
 
+#: The tasks of a run that pin a job and wait for its end, and the states in which the latter waits.
+CONFIGURE_TASK = "configure_supervisord"
+WATCH_TASK = "watch_programs"
+UNFINISHED = ("running", "deferred", "up_for_reschedule")
+
 #: What only supervisord's own file on a host needs: two hosts that differ in it alone are one.
 _ONLY_FOR_SETUP = {"unix_http_server", "inet_http_server", "rpc_interfaces", "include", "supervisorctl", "supervisord"}
+
+#: By what two hosts are one.
+_PLACE = ("ssh_conn_id", "hostname", "port", "username", "root")
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -87,6 +95,29 @@ class Stray(BaseModel):
 
 
 @dataclass(frozen=True)
+class WatchTask:
+    """A task of a run that waits for a job's end, and what its run has pinned.
+
+    :param pin: JSON with the ``job``, the ``owner``, the ``host`` and the ``machine`` of the run.
+    """
+
+    run: Run
+    task_id: str
+    pin: Mapping[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """What is wrong where its job is not on the host, and the cure."""
+        return f"the task {self.run}/{self.task_id} waits for it, and it is not there. Clear the task or mark it failed"
+
+    def is_at(self, host: Host, *, machine: str) -> bool:
+        """Return whether its job should be on ``host``, as seen from ``machine``."""
+        pinned = Host.model_validate({key: self.pin["host"].get(key) for key in _PLACE if key in self.pin["host"]})
+        same = all(getattr(pinned, key) == getattr(host, key) for key in _PLACE)
+        return same and self.pin.get("machine") in (None, machine)
+
+
+@dataclass(frozen=True)
 class Orphan:
     """A job whose run is over, and why it is called so."""
 
@@ -136,6 +167,16 @@ def seen_twice(before: Sequence[Orphan], now: Sequence[Orphan]) -> list[Orphan]:
     """Return the orphans of ``now`` that were so before, with the same owner."""
     known = [(each.held.job, each.held.owner) for each in before]
     return [each for each in now if (each.held.job, each.held.owner) in known]
+
+
+def find_bereft(watches: Iterable[WatchTask], jobs: Iterable[HeldJob], *, host: Host, machine: str) -> list[WatchTask]:
+    """Return those of ``watches`` whose job should be on ``host`` and is not, or not theirs any more."""
+    known = [(each.job, each.owner) for each in jobs]
+    return [
+        each
+        for each in watches
+        if each.is_at(host, machine=machine) and (each.pin["job"], each.pin["owner"]) not in known
+    ]
 
 
 def hosts_of(jobs: Iterable[Job]) -> list[Host]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from airflow_supervisor_jobs.config import Host
 from airflow_supervisor_jobs.core.orphans import (
     CONFIRM_S,
     HeldJob,
@@ -15,6 +17,8 @@ from airflow_supervisor_jobs.core.orphans import (
     Run,
     RunState,
     Stray,
+    WatchTask,
+    find_bereft,
     find_orphans,
     held_jobs,
     in_question,
@@ -40,17 +44,22 @@ class Airflow(Protocol):
     def state_of(self, run: Run) -> RunState:
         """Return what it says of one of its runs now."""
 
+    def watches(self, held: Sequence[HeldJob]) -> list[WatchTask]:
+        """Return the tasks that wait for a job's end now; those whose job is among ``held`` may be left out."""
+
 
 @dataclass(frozen=True)
 class Sweeping:
     """How a sweep goes about it.
 
+    :param host: the host that is looked at.
     :param airflow: whom to ask about runs; None finds strays alone.
     :param stop: whether what is found is ended.
     :param by: who ends it, in words.
     :param confirm_s: seconds between the two looks at a job before it is called an orphan; 0 looks once.
     """
 
+    host: Host
     airflow: Airflow | None
     stop: bool
     by: str
@@ -85,31 +94,45 @@ async def sweep(pipe: Pipe, how: Sweeping) -> Swept:
     """
     swept = Swept()
     if how.airflow is None:
-        held = await _held(pipe)
-        swept.unjudged = sorted(each.job for each in held if each.run is not None and each.live)
+        swept.unjudged = sorted(each.job for each in await _held(pipe) if each.run is not None and each.live)
     else:
-        orphans = await _confirmed(pipe, how.airflow, how.confirm_s)
-        for found in await asyncio.gather(*(_deal_with(pipe, each, how) for each in orphans)):
+        seen = await _look_twice(pipe, how, how.airflow)
+        for found in await asyncio.gather(*(_deal_with(pipe, each, how) for each in seen.orphans)):
             swept.findings += found
+        swept.findings += [_bereft_row(pipe, each) for each in seen.bereft]
     swept.findings += await _strays(pipe, how)
     return swept
 
 
+class _Look(NamedTuple):
+    """What one look at a host finds."""
+
+    orphans: list[Orphan]
+    bereft: list[WatchTask]
+
+
+async def _look_twice(pipe: Pipe, how: Sweeping, airflow: Airflow) -> _Look:
+    """Return what is so at both looks, where there is something and they are to be two."""
+    first = await _look(pipe, how, airflow)
+    if not any(first) or not how.confirm_s:
+        return first
+    await asyncio.sleep(how.confirm_s)
+    second = await _look(pipe, how, airflow)
+    return _Look(seen_twice(first.orphans, second.orphans), [each for each in second.bereft if each in first.bereft])
+
+
+async def _look(pipe: Pipe, how: Sweeping, airflow: Airflow) -> _Look:
+    held = await _held(pipe)
+    ours = in_question(held, deployment=airflow.deployment)
+    orphans = find_orphans(ours, {each.run: airflow.state_of(each.run) for each in ours if each.run is not None})
+    watched = [each for each in held if each not in [orphan.held for orphan in orphans]]
+    # Asked after the host: what ended in between waits no more.
+    watches = airflow.watches(watched)
+    return _Look(orphans, find_bereft(watches, watched, host=how.host, machine=socket.gethostname()))
+
+
 async def _held(pipe: Pipe) -> list[HeldJob]:
     return held_jobs(await pipe.request("status", job=None), host=pipe.host)
-
-
-async def _orphans(pipe: Pipe, airflow: Airflow) -> list[Orphan]:
-    ours = in_question(await _held(pipe), deployment=airflow.deployment)
-    return find_orphans(ours, {each.run: airflow.state_of(each.run) for each in ours if each.run is not None})
-
-
-async def _confirmed(pipe: Pipe, airflow: Airflow, confirm_s: float) -> list[Orphan]:
-    found = await _orphans(pipe, airflow)
-    if not found or not confirm_s:
-        return found
-    await asyncio.sleep(confirm_s)
-    return seen_twice(found, await _orphans(pipe, airflow))
 
 
 async def _deal_with(pipe: Pipe, orphan: Orphan, how: Sweeping) -> list[dict[str, Any]]:
@@ -147,6 +170,10 @@ async def _strays(pipe: Pipe, how: Sweeping) -> list[dict[str, Any]]:
         return rows
     survivors = answer["survivors"]
     return [_judged(row, [row["pid"]] if row["pid"] in survivors else []) for row in rows]
+
+
+def _bereft_row(pipe: Pipe, watch: WatchTask) -> dict[str, Any]:
+    return _row(pipe, job=watch.pin["job"], owner=watch.pin["owner"], reason=watch.reason)
 
 
 def _stray_row(pipe: Pipe, stray: Stray) -> dict[str, Any]:

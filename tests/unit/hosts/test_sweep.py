@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from airflow_supervisor_jobs.config import Job, render_spec
-from airflow_supervisor_jobs.core.orphans import Run, RunState
+from airflow_supervisor_jobs.config import Host, Job, render_spec
+from airflow_supervisor_jobs.core.orphans import HeldJob, Run, RunState, WatchTask
 from airflow_supervisor_jobs.exceptions import HostUnreachable
 from airflow_supervisor_jobs.hosts.sweep import Sweeping, sweep, sweep_patiently
 from airflow_supervisor_jobs.testing import MemoryHost, MemoryPipe, Script
 
+HOST = Host(name="memory", hostname="memory")
 A_MOMENT = 0.001
 STRAY = {"pid": 7, "job": "gone", "process": "p", "generation": 2, "command": "sleep 9", "reason": "its runner is gone"}
 
@@ -26,12 +27,16 @@ class Answers:
     says: dict[str, list[RunState]]
     deployment: str = "ours"
     asked: list[str] = field(default_factory=list)
+    waiting: list[WatchTask] = field(default_factory=list)
 
     def state_of(self, run: Run) -> RunState:
         answers = self.says[run.run_id]
         said = answers[min(self.asked.count(run.run_id), len(answers) - 1)]
         self.asked.append(run.run_id)
         return said
+
+    def watches(self, held: Sequence[HeldJob]) -> list[WatchTask]:
+        return self.waiting
 
 
 def over(**says: list[RunState]) -> Answers:
@@ -57,7 +62,7 @@ async def up(host: MemoryHost, name: str, whose: dict[str, str], **job: Any) -> 
 
 async def look(host: MemoryHost, airflow: Answers | None, *, stop: bool = True, confirm_s: float = A_MOMENT) -> Any:
     async with MemoryPipe(host) as pipe:
-        return await sweep(pipe, Sweeping(airflow, stop=stop, by="a test", confirm_s=confirm_s))
+        return await sweep(pipe, Sweeping(HOST, airflow, stop=stop, by="a test", confirm_s=confirm_s))
 
 
 async def test_an_orphan_is_torn_down_as_its_run_would_have(host: MemoryHost) -> None:
@@ -165,6 +170,37 @@ def surviving(host: MemoryHost, monkeypatch: pytest.MonkeyPatch, *, pid: int) ->
         yield
 
 
+def watch_of(run_id: str, **pin: Any) -> WatchTask:
+    pinned = {"job": "feed", "owner": owner(run_id), "host": {"name": "memory", "hostname": "memory"}, **pin}
+    return WatchTask(Run("feed", run_id), "watch_programs", pinned)
+
+
+async def test_a_task_whose_job_is_not_there_is_told_with_the_cure(host: MemoryHost) -> None:
+    await up(host, "feed", owner("active"))
+    airflow = over(active=[RunState.ACTIVE])
+    airflow.waiting = [watch_of("active"), watch_of("bereft"), watch_of("away", host={"hostname": "elsewhere"})]
+
+    (finding,) = (await look(host, airflow)).left
+
+    assert (finding["job"], finding["owner"]["run_id"], finding["action"]) == ("feed", "bereft", "found")
+    assert finding["reason"].startswith("the task feed/bereft/watch_programs waits for it")
+    assert host.process("feed", "p").is_running
+
+
+async def test_a_local_job_of_another_machine_is_not_missed_here(host: MemoryHost) -> None:
+    airflow = over()
+    airflow.waiting = [watch_of("bereft", machine="another")]
+    assert (await look(host, airflow)).findings == []
+
+
+async def test_a_watch_that_has_ended_at_the_second_look_is_none(host: MemoryHost) -> None:
+    class Airflow(Answers):
+        def watches(self, held: Sequence[HeldJob]) -> list[WatchTask]:
+            return [self.waiting.pop()] if self.waiting else []
+
+    assert (await look(host, Airflow(over().says, waiting=[watch_of("ended")]))).findings == []
+
+
 @pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (3, 4)])
 async def test_a_host_out_of_reach_is_asked_again(host: MemoryHost, retries: int, attempts: int) -> None:
     host.trouble = HostUnreachable("no route", host="memory")
@@ -174,7 +210,7 @@ async def test_a_host_out_of_reach_is_asked_again(host: MemoryHost, retries: int
         opened.append(1)
         return MemoryPipe(host)
 
-    how = Sweeping(over(), stop=True, by="a test")
+    how = Sweeping(HOST, over(), stop=True, by="a test")
     with pytest.raises(HostUnreachable):
         await sweep_patiently(pipe, how, retries=retries, retry_delay_s=A_MOMENT)
     assert len(opened) == attempts
@@ -191,6 +227,6 @@ async def test_a_host_that_comes_back_is_swept(host: MemoryHost) -> None:
         return MemoryPipe(host)
 
     opened: list[int] = []
-    how = Sweeping(over(), stop=True, by="a test", confirm_s=0)
+    how = Sweeping(HOST, over(), stop=True, by="a test", confirm_s=0)
     swept = await sweep_patiently(pipe, how, retries=1, retry_delay_s=A_MOMENT)
     assert [one["action"] for one in swept.findings] == ["ended"]
