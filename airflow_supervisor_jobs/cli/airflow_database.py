@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +42,10 @@ class AirflowDatabase:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            self.deployment = _deployment()
-            # Asked once now, so that a database that does not answer is known before any host is asked.
-            self.state_of(Run("", ""))
+            with _quietly():
+                # Asked once now, so that a database that does not answer is known before any host is asked.
+                self.state_of(Run("", ""))
+                self.deployment = _deployment()
         except SQLAlchemyError as error:
             words = str(error).splitlines()[0]
             raise AirflowNotAsked(
@@ -98,6 +102,19 @@ def _deployment() -> str:
     if not known:
         raise AirflowNotAsked("no job has run in the Airflow that is set up here: it has no deployment id yet")
     return str(known)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Airflow, when it is imported, has every logger write to standard output, which is for results."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _is_set_up(environ: Mapping[str, str]) -> bool:
