@@ -2,6 +2,7 @@
 
 import collections
 import os
+import threading
 
 from .jobs import Jobs, full_name
 from .logs import StreamReader
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     Key = tuple[str, str]  # (job, process)
 
 DEFAULT_CREDIT = 262144
+# Requests are answered side by side, and a cursor is read before it is written.
+ACKNOWLEDGING = threading.Lock()
 
 
 class Process:
@@ -110,8 +113,9 @@ def acknowledge(jobs: Jobs, params: "dict[str, Any]") -> None:
         changes[process]["reported"] = generation
     for process, change in changes.items():
         folder = jobs.root.place(job, check_name(process, "process")).folder
-        kept = cursor(folder, consumer)
-        kept["positions"].update(change.get("positions", {}))
-        kept["reported"] = max(kept["reported"], change.get("reported", 0))
         os.makedirs(os.path.join(folder, "cursor"), mode=0o700, exist_ok=True)
-        write_json(cursor_file(folder, consumer), kept)
+        with ACKNOWLEDGING:
+            kept = cursor(folder, consumer)
+            kept["positions"].update(change.get("positions", {}))
+            kept["reported"] = max(kept["reported"], change.get("reported", 0))
+            write_json(cursor_file(folder, consumer), kept)

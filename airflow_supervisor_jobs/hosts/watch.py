@@ -13,7 +13,7 @@ from typing import Any
 from airflow_supervisor_jobs.core.judge import judge
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Judgement, Verdict
-from airflow_supervisor_jobs.exceptions import HostError, HostUnreachable
+from airflow_supervisor_jobs.exceptions import HostError
 from airflow_supervisor_jobs.hosts.attendance import (
     Attendance,
     Delays,
@@ -246,7 +246,7 @@ class _Session:
         positions = deepcopy(self.picture.delivered)
         if not (reported or positions):
             return True
-        with suppress(HostUnreachable, asyncio.TimeoutError):
+        with suppress(HostError, asyncio.TimeoutError):
             if self.attendance.pipe is not None:
                 await within(_ASK_S, self._ack(self.attendance.pipe, positions, reported))
                 return True

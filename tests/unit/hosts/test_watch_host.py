@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -257,3 +258,24 @@ async def test_a_job_that_is_removed(host: Host) -> None:
     await host.pipe.request("remove", job="job", owner=OWNER, purge=True)
 
     assert (await watching.conclusion()).judgement.verdict is Verdict.LOST
+
+
+async def test_a_host_that_cannot_keep_a_report_costs_no_verdict(host: Host) -> None:
+    await host.install(programs={"one": {"command": "sh -c 'exit 4'"}})
+    (host.root / "jobs/job/one/cursor").touch()  # no folder can be made there, as on a full disk
+    await host.start()
+
+    async with aclosing(watch(MINE, WatchPolicy("here", "job"), pipes=lambda: open_pipe(host.settings))) as watching:
+        async for seen in watching:
+            if isinstance(seen, Concluded):
+                assert seen.judgement.exit_code == 4
+                assert await seen.confirm() is False
+
+
+async def test_reports_that_come_at_once_are_all_kept(host: Host) -> None:
+    await host.install(programs={"one": {"command": "true"}})
+    tell = {"job": "job", "consumer": "task"}
+    await asyncio.gather(
+        *(host.pipe.request("ack", **tell, positions={"one": {"stdout": n}}, reported={"one": n}) for n in range(1, 51))
+    )
+    assert json.loads((host.root / "jobs/job/one/cursor/task.json").read_text())["reported"] == 50
