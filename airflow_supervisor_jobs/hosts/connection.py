@@ -50,9 +50,9 @@ def connection_fields(connection: ConnectionLike, *, host: str) -> dict[str, Any
         raise HostRefused("its connection has both key_file and private_key. Leave one.", host=host)
     password = (connection.password or "").strip() or None
     fields = {
-        "hostname": connection.host,
-        "port": connection.port,
-        "username": connection.login,
+        "hostname": connection.host or None,
+        "port": connection.port or None,
+        "username": connection.login or None,  # Airflow keeps a field that was left empty as ""
         "password": password,
         "key_file": given.text("key_file"),
         "private_key": given.text("private_key"),
