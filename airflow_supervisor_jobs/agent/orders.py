@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 START_PATIENCE = 60.0
+ATTACH_PATIENCE = 5.0
 STOP_MARGIN = 20.0
 STEP = 0.005
 ASK_AGAIN = 0.5
@@ -39,13 +40,18 @@ class Orders:
             if started or self.daemon.attached():
                 self.daemon.write_programs()
         if started:
+            attaching = []  # type: list[Any]
             for record in self.root.jobs():
                 with contextlib.suppress(Refusal):  # one job's trouble is not the others'
-                    self.attach(record)
+                    self.attach(record, attaching)
+            self.wait_until_attached(attaching)
         return {"pid": pid, "started": started}
 
-    def attach(self, record: "dict[str, Any]") -> None:
-        """Have the new supervisord's runners stand in for those that the last one left running."""
+    def attach(self, record: "dict[str, Any]", attaching: "list[Any]") -> None:
+        """Have the new supervisord's runners stand in for those that the last one left running.
+
+        :param attaching: gets the place of each.
+        """
         for spec in record["spec"]["processes"]:
             place = self.root.place(record["job"], spec["process"])
             run = read_json(place.run)
@@ -57,6 +63,18 @@ class Orders:
             order = {"format": 1, "generation": run["generation"], "order": "attach", "owner": run["owner"]}
             write_json(place.next, dict(order, by="agent", at=time.time()))
             self.call_start(record, spec)
+            attaching.append(place)
+
+    def wait_until_attached(self, attaching: "list[Any]") -> None:
+        """Return once those runners stand in, or after a while.
+
+        One that is stopped before it has read its order leaves the order to an operator's next start, which then
+        starts nothing.
+        """
+        deadline = time.monotonic() + ATTACH_PATIENCE
+        for place in attaching:
+            while (read_json(place.next) or {}).get("order") == "attach" and time.monotonic() < deadline:
+                time.sleep(STEP)
 
     def stop_supervisord(self, job: str, owner: "Any") -> "dict[str, Any]":
         """Have the job no longer need supervisord, and stop it when no other does."""
@@ -163,6 +181,7 @@ class Orders:
         if not record.get("pending") and len(self.daemon.info(names)) == len(names):
             return
         with self.root.lock():
+            self.daemon.write_programs()
             self.daemon.reload()
         known = self.daemon.info(names)
         for spec in specs:
