@@ -3,11 +3,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test faults lint format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Compared with, and never in the same environment.
+AIRFLOW_SUPERVISOR := airflow-supervisor==1.11.3 supervisor-pydantic==1.5.2 airflow-ha==1.6.7
 # Another project's environment that is active here is not ours to change.
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
@@ -28,6 +30,23 @@ demo: install ## Three jobs on a real Airflow, over a real SSH server; KEEP=1 le
 test: install ## All tests; PYTEST="-m 'not airflow'" leaves out the real Airflow
 	@$(BIN)/pytest -n auto --maxprocesses=4 --dist=loadgroup $(PYTEST)
 
+# Each fault so often; the same seed throws the same dice. 10 take about half an hour on two processors.
+N ?= 10
+SEED := $(or $(SEED),$(shell date +%s))
+PEERS ?= 1
+FAULTS ?= tests/faults tests/e2e
+
+faults: install ## Break things, N times each, and write the table of docs/explanation/reliability.md; SEED=… repeats
+	@rm -rf .faults; status=0; \
+	TRIALS=$(N) SEED=$(SEED) FAULTS_FILE=.faults/found.json \
+	    $(BIN)/pytest -q -m promise -n auto --maxprocesses=4 --dist=loadgroup $(PYTEST) $(FAULTS) || status=$$?; \
+	if [[ $(PEERS) = 1 ]]; then \
+	    [[ -e .peers/bin/python ]] || { .ci/uv venv --quiet .peers && \
+	        .ci/uv pip install --quiet --python .peers/bin/python $(AIRFLOW_SUPERVISOR); } || true; \
+	    $(BIN)/python -m tests.faults.peers --trials $(N) --seed $(SEED) .faults/peers.json || status=$$?; \
+	fi; \
+	$(BIN)/python -m tests.faults.campaign.table && exit $$status
+
 lint: $(INSTALLED) ## What a change must pass besides the tests
 	@.ci/lint
 
@@ -36,5 +55,5 @@ format: $(INSTALLED) ## Put the code into its form
 	@$(BIN)/ruff format --quiet .
 
 clean: ## Remove all that the other targets made
-	rm -rf $(VENV) .uv .demo .airflow dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .uv .demo .airflow .faults .peers dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

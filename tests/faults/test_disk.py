@@ -35,6 +35,7 @@ def fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
+@pytest.mark.promise("G12", "8 MiB of output on a disk of 2 MiB", weight=0.5)
 async def test_a_full_disk_costs_lines_that_are_counted_and_never_the_status(
     small_disk: Path, scripted: Scripted
 ) -> None:
@@ -47,6 +48,7 @@ async def test_a_full_disk_costs_lines_that_are_counted_and_never_the_status(
         assert ended["record"]["dropped"] == (8 << 20) - kept > 0
 
 
+@pytest.mark.promise("G10", "an installation on a full disk", weight=0.5)
 async def test_an_installation_on_a_full_disk_is_refused_and_changes_nothing(
     small_disk: Path, scripted: Scripted
 ) -> None:

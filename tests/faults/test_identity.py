@@ -26,6 +26,7 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.mark.promise("G15", "a stale record that names a stranger: its pid, or another boot", weight=0.5)
 @pytest.mark.parametrize("lie", ["pid", "boot"])
 async def test_a_stale_record_that_names_a_stranger_hurts_nobody(
     root: Path, ledger: Ledger, scripted: Scripted, stranger: subprocess.Popen[bytes], lie: str
@@ -49,6 +50,7 @@ async def test_a_stale_record_that_names_a_stranger_hurts_nobody(
         assert stranger.poll() is None
 
 
+@pytest.mark.promise("G2", "a reboot: `lost`, and the next start counts on", weight=0.5)
 async def test_a_reboot_is_lost_and_the_next_generation_counts_on(root: Path, scripted: Scripted) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600"))

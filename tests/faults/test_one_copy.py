@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,24 +13,28 @@ from typing import Any
 
 import pytest
 
+from tests.faults.campaign.trial import Trial
 from tests.programs.ledger import Ledger
 from tests.services.host import OTHER, Host, wait_for
 
 Scripted = Callable[..., dict[str, Any]]
 
 
-def kill_supervisord(host: Host) -> None:
+async def kill_supervisord(host: Host, trial: Trial) -> None:
+    """Kill it with -9 at a random moment after the start."""
+    await trial.moment()
     os.kill(host.supervisord_pid(), signal.SIGKILL)
 
 
+@pytest.mark.promise("G1", "supervisord killed with -9, and another started")
 async def test_a_new_supervisord_answers_for_what_the_killed_one_left(
-    root: Path, ledger: Ledger, scripted: Scripted
+    root: Path, ledger: Ledger, scripted: Scripted, trial: Trial
 ) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600", "--on-term-exit", "5"))
         pid = (await host.start())["p"]["pid"]
         ledger.wait_for(lambda book: book.starts())
-        kill_supervisord(host)
+        await kill_supervisord(host, trial)
         assert (await host.wait(lambda s: s["p"]["state"] is None))["p"]["phase"] == "running"
         assert (await host.pipe.request("start_supervisord", job="job"))["started"]
         back = await host.wait(lambda s: s["p"]["state"] == "RUNNING")
@@ -44,14 +49,15 @@ async def test_a_new_supervisord_answers_for_what_the_killed_one_left(
         assert again["p"]["generation"] == 2
 
 
+@pytest.mark.promise("G2", "it ends while no supervisord lives")
 async def test_what_ends_while_no_supervisord_lives_keeps_its_exit_status(
-    root: Path, ledger: Ledger, scripted: Scripted
+    root: Path, ledger: Ledger, scripted: Scripted, trial: Trial
 ) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600", "--on-term-exit", "7"))
         pid = (await host.start())["p"]["pid"]
         ledger.wait_for(lambda book: book.starts())
-        kill_supervisord(host)
+        await kill_supervisord(host, trial)
         os.kill(pid, signal.SIGTERM)
         ended = (await host.wait_ended())["p"]
         assert (ended["exit_code"], ended["record"]["reason"]) == (7, "exited")
@@ -60,37 +66,42 @@ async def test_what_ends_while_no_supervisord_lives_keeps_its_exit_status(
         assert len(ledger.starts()) == 1
 
 
-async def test_a_watching_agent_brings_supervisord_back(root: Path, ledger: Ledger, scripted: Scripted) -> None:
+@pytest.mark.promise("G1", "supervisord killed with -9 under a watch, which brings it back")
+async def test_a_watching_agent_brings_supervisord_back(
+    root: Path, ledger: Ledger, scripted: Scripted, trial: Trial
+) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600"))
         pid = (await host.start())["p"]["pid"]
         await host.pipe.request("watch", job="job", owner=None, consumer=None, logs=False, start="end", credit=1)
         dead = host.supervisord_pid()
-        kill_supervisord(host)
+        await kill_supervisord(host, trial)
         back = await host.wait(lambda s: s["p"]["state"] == "RUNNING" and host.supervisord_pid() != dead)
         assert back["p"]["pid"] == pid
         assert len(ledger.starts()) == 1
 
 
-async def test_a_survivors_output_still_reaches_the_log(root: Path, scripted: Scripted) -> None:
+@pytest.mark.promise("G3", "supervisord killed with -9 while the program prints")
+async def test_a_survivors_output_still_reaches_the_log(root: Path, scripted: Scripted, trial: Trial) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--print-lines", "200", "--line-every", "0.005"))
         await host.start()
         await host.wait(lambda s: s["p"]["phase"] == "running")
-        kill_supervisord(host)
+        await kill_supervisord(host, trial)
         await host.pipe.request("start_supervisord", job="job")
         await host.wait_ended()
         assert await host.output("p") == b"".join(b"line %d\n" % n for n in range(1, 201))
 
 
+@pytest.mark.promise("G1", "supervisord killed with -9, and another started by hand, and the program by supervisorctl")
 async def test_supervisorctl_after_a_supervisord_by_hand_starts_no_second_copy(
-    root: Path, ledger: Ledger, scripted: Scripted
+    root: Path, ledger: Ledger, scripted: Scripted, trial: Trial
 ) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600"))
         pid = (await host.start())["p"]["pid"]
         command = (await host.pipe.request("hello"))["supervisord"]["command"]
-        kill_supervisord(host)
+        await kill_supervisord(host, trial)
         await wait_for(lambda: not Path(f"/proc/{host.supervisord_pid()}").exists(), "the end of supervisord")
         subprocess.run([*command, "-c", root / "supervisord.conf"], check=True)
         supervisorctl = root / "bin/supervisorctl"
@@ -102,12 +113,15 @@ async def test_supervisorctl_after_a_supervisord_by_hand_starts_no_second_copy(
         assert len(ledger.starts()) == 1
 
 
+@pytest.mark.promise("G1", "supervisord killed with -9, `if_supervisord_dies` keep and stop")
 @pytest.mark.parametrize("ends", ["keep", "stop"])
-async def test_if_supervisord_dies_keeps_or_stops(root: Path, ledger: Ledger, scripted: Scripted, ends: str) -> None:
+async def test_if_supervisord_dies_keeps_or_stops(
+    root: Path, ledger: Ledger, scripted: Scripted, ends: str, trial: Trial
+) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600", if_supervisord_dies=ends))
         await host.start()
-        kill_supervisord(host)
+        await kill_supervisord(host, trial)
         await host.pipe.request("start_supervisord", job="job")
         if ends == "stop":
             ended = (await host.wait_ended())["p"]
@@ -118,15 +132,17 @@ async def test_if_supervisord_dies_keeps_or_stops(root: Path, ledger: Ledger, sc
             assert len(ledger.alive()) == 1
 
 
+@pytest.mark.promise("G5", "the runner killed with -9: `lost`, and its tree ended before the next start", weight=0.5)
 @pytest.mark.parametrize("shape", [[], ["--fork"], ["--double-fork"], ["--setsid"], ["--setsid", "--clear-env"]])
 async def test_a_killed_runner_is_lost_and_nothing_of_its_tree_stays(
-    root: Path, ledger: Ledger, scripted: Scripted, shape: list[str]
+    root: Path, ledger: Ledger, scripted: Scripted, shape: list[str], trial: Trial
 ) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600", *shape))
         first = (await host.start())["p"]
         ledger.wait_for(lambda book: len(book.alive()) == (2 if shape else 1))
         await host.pipe.request("watch", job="job", owner=None, consumer=None, logs=False, start="end", credit=1)
+        await trial.moment()
         os.kill(first["runner_pid"], signal.SIGKILL)
         lost = (await host.wait_ended())["p"]
         assert (lost["record"]["reason"], lost["exit_code"], lost["signal"]) == ("lost", None, None)
@@ -136,15 +152,19 @@ async def test_a_killed_runner_is_lost_and_nothing_of_its_tree_stays(
         ledger.wait_for(lambda book: len(book.alive(role="main")) == 1)
 
 
-async def test_two_agents_start_one_copy(root: Path, ledger: Ledger, scripted: Scripted) -> None:
-    async with Host(root) as one, Host(root) as two:
-        await one.install(programs=scripted("--run-for", "600"))
-        both = await asyncio.gather(*(host.start() for host in (one, two) for _ in range(5)))
-        assert sorted(answer["p"]["action"] for answer in both) == ["adopted"] * 9 + ["started"]
+@pytest.mark.promise("G1", "many starts at once by several agents")
+async def test_several_agents_start_one_copy(root: Path, ledger: Ledger, scripted: Scripted, trial: Trial) -> None:
+    agents, each = trial.random.randint(2, 4), trial.random.randint(1, 5)
+    async with contextlib.AsyncExitStack() as stack:
+        hosts = [await stack.enter_async_context(Host(root)) for _ in range(agents)]
+        await hosts[0].install(programs=scripted("--run-for", "600"))
+        answers = await asyncio.gather(*(host.start() for host in hosts for _ in range(each)))
+        assert sorted(answer["p"]["action"] for answer in answers) == ["adopted"] * (agents * each - 1) + ["started"]
         ledger.wait_for(lambda book: book.alive())
         assert len(ledger.starts()) == 1
 
 
+@pytest.mark.promise("G2", "ten starts, each right after the end of the last", weight=0.5)
 async def test_a_start_right_after_the_end_is_not_mixed_up_with_it(
     root: Path, ledger: Ledger, scripted: Scripted
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.campaign.trial import Trial
 from tests.programs.ledger import Ledger
 from tests.services.host import OWNER, Host
 
@@ -15,6 +16,7 @@ Scripted = Callable[..., dict[str, Any]]
 AT_ONCE = {"delay": 0, "max_delay": 0, "jitter": 0}
 
 
+@pytest.mark.promise("G8", "crashes at once, after 0.5 s, after 1.2 s; each limit", weight=0.5)
 @pytest.mark.parametrize(
     ("options", "program", "starts"),
     [
@@ -25,6 +27,7 @@ AT_ONCE = {"delay": 0, "max_delay": 0, "jitter": 0}
         (["--exit-code", "7"], {"autorestart": "unexpected", "exitcodes": [0, 7]}, 1),
         (["--die-by", "KILL"], {"autorestart": "unexpected", "restart": {**AT_ONCE, "attempts": 1}}, 2),
         (["--exit-code", "3", "--run-for", "0.5"], {"autorestart": True, "restart": {**AT_ONCE, "attempts": 2}}, 3),
+        (["--exit-code", "3", "--run-for", "1.2"], {"autorestart": True, "restart": {**AT_ONCE, "attempts": 1}}, 2),
         (["--exit-code", "3"], {"startsecs": 5, "startretries": 1}, 2),
         (["--exit-code", "0"], {"startsecs": 5, "startretries": 3}, 1),
     ],
@@ -53,18 +56,21 @@ async def test_the_records_of_a_long_crash_loop_do_not_pile_up(root: Path) -> No
         assert records == list(range(32, 132))
 
 
-async def test_a_stop_between_two_tries_ends_it(root: Path, ledger: Ledger, scripted: Scripted) -> None:
+@pytest.mark.promise("G8", "a stop between two tries")
+async def test_a_stop_between_two_tries_ends_it(root: Path, ledger: Ledger, scripted: Scripted, trial: Trial) -> None:
     async with Host(root) as host:
         patient = {"delay": 600, "max_delay": 600}
         await host.install(programs=scripted("--exit-code", "3", autorestart="unexpected", restart=patient))
         await host.start()
         waiting = (await host.wait(lambda s: s["p"]["phase"] == "backoff"))["p"]
+        await trial.moment()
         assert (waiting["state"], waiting["record"]["final"]) == ("RUNNING", False)
         stopped = (await host.stop())["p"]
         assert (stopped["phase"], stopped["exit_code"], stopped["record"]["reason"]) == ("ended", 3, "stopped")
         assert len(ledger.starts()) == 1
 
 
+@pytest.mark.promise("G8", "restarts under a watch")
 async def test_a_watch_sees_each_generation(root: Path, scripted: Scripted) -> None:
     async with Host(root) as host:
         program = {"autorestart": "unexpected", "restart": {"delay": 0.1, "attempts": 2}}

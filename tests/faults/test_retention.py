@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.programs.ledger import Ledger
 from tests.services.host import OWNER, Host
 
@@ -20,6 +22,7 @@ def age(*paths: Path) -> None:
             os.utime(each, (LONG_AGO, LONG_AGO), follow_symlinks=False)
 
 
+@pytest.mark.promise("G16", "what is long over, beside what runs, is installed or was removed lately", weight=0.25)
 async def test_what_is_long_over_goes_and_what_is_in_use_stays(
     root: Path, ledger: Ledger, scripted: Callable[..., dict[str, Any]]
 ) -> None:

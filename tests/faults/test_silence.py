@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.programs.ledger import Ledger
 from tests.services.host import OWNER, Host
 
 Scripted = Callable[..., dict[str, Any]]
 
 
+@pytest.mark.promise("G14", "the program is stopped (SIGSTOP)", weight=0.25)
 async def test_a_stopped_program_is_hung(root: Path, ledger: Ledger, scripted: Scripted) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--print-lines", "1000000", "--line-every", "0.1", watchdog=1))
@@ -28,6 +31,7 @@ async def test_a_stopped_program_is_hung(root: Path, ledger: Ledger, scripted: S
         assert not ledger.alive()
 
 
+@pytest.mark.promise("G14", "a busy loop without output", weight=0.25)
 async def test_a_busy_loop_without_output_is_hung_and_restarted(root: Path, ledger: Ledger, scripted: Scripted) -> None:
     async with Host(root) as host:
         restart = {"attempts": 2, "delay": 0, "max_delay": 0}
@@ -40,6 +44,7 @@ async def test_a_busy_loop_without_output_is_hung_and_restarted(root: Path, ledg
         assert len(ledger.starts()) == 3
 
 
+@pytest.mark.promise("G14", "output goes on, the heartbeat file does not", weight=0.25)
 async def test_a_heartbeat_file_counts_in_place_of_output(
     root: Path, tmp_path: Path, ledger: Ledger, scripted: Scripted
 ) -> None:
@@ -58,7 +63,7 @@ async def test_a_heartbeat_file_counts_in_place_of_output(
 async def test_what_nobody_asks_for_is_ended_by_its_host(root: Path, ledger: Ledger, scripted: Scripted) -> None:
     async with Host(root) as host:
         await host.install(programs=scripted("--run-for", "600"))
-        spec = root / "jobs/job/p/spec.json"
+        (spec,) = root.glob("jobs/job/config/*/process/p.json")
         spec.write_text(json.dumps({**json.loads(spec.read_text()), "lease": 1}))
         await host.start()
         ended = (await host.wait_ended())["p"]

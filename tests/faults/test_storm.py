@@ -130,7 +130,7 @@ class Storm:
             pytest.fail(f"{words} does not end: {processes_of(self.root)}\n{log}")
 
 
-@pytest.mark.promise("G1", "a storm: kills, starts, stops and supervisorctl in random order, side by side", weight=2)
+@pytest.mark.promise("G1", "a storm: kills, starts, stops and supervisorctl in random order, side by side", weight=5)
 async def test_a_storm_leaves_one_copy_at_most_and_a_stop_leaves_none(
     root: Path, ledger: Ledger, scripted: Callable[..., dict[str, Any]], trial: Trial
 ) -> None:
