@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_supervisor_jobs.core.orphans import CONFIGURE_TASK, UNFINISHED, HeldJob, Run, RunState, WatchTask
-from airflow_supervisor_jobs.exceptions import SupervisorJobsError
+from airflow_supervisor_jobs.exceptions import HostRefused, SupervisorJobsError
+from airflow_supervisor_jobs.hosts.connection import ConnectionLike
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -78,6 +79,20 @@ class AirflowDatabase:
         with create_session(scoped=False) as session:
             waiting = [(*row, _pin(session, *row)) for row in session.execute(query)]
         return [WatchTask(Run(dag_id, run_id), task_id, pin) for dag_id, run_id, task_id, _, pin in waiting if pin]
+
+    def connection(self, conn_id: str) -> ConnectionLike:
+        """Return one of its connections, from wherever it keeps them.
+
+        :raises HostRefused: there is none of that name.
+        """
+        from airflow.models.connection import Connection
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        try:
+            with _quietly():
+                return cast("ConnectionLike", Connection.get_connection_from_secrets(conn_id))
+        except AirflowNotFoundException as error:
+            raise HostRefused(f"there is no connection {conn_id!r} in Airflow. Define it.") from error
 
 
 def _pin(session: Session, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:

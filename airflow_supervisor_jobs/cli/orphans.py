@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from airflow_supervisor_jobs.config import Host, load_host, load_jobs
 from airflow_supervisor_jobs.core.orphans import CONFIRM_S, RETRIES, RETRY_DELAY_S, hosts_of, is_templated
 from airflow_supervisor_jobs.exceptions import ConfigError, HostError, SupervisorJobsError
 from airflow_supervisor_jobs.hosts.sweep import Sweeping, Swept, sweep_patiently
+
+if TYPE_CHECKING:
+    from airflow_supervisor_jobs.hosts.address import HostSettings
 
 _COLUMNS = ("host", "job", "process", "pid", "generation", "action", "reason")
 
@@ -102,7 +105,16 @@ async def _sweep(how: Sweeping, **patience: Any) -> Swept | SupervisorJobsError:
     if is_templated(how.host):
         return ConfigError("where it is, is a template, which only a run of Airflow can fill in", host=how.host.name)
     try:
-        settings = settings_of(how.host)
+        settings = _settings(how)
         return await sweep_patiently(lambda: open_pipe(settings), how, **patience)
     except HostError as error:
         return error
+
+
+def _settings(how: Sweeping) -> HostSettings:
+    """Return how to reach the host; where Airflow can be asked, its connections are known, too."""
+    from airflow_supervisor_jobs.hosts.settings import resolve
+
+    if how.host.ssh_conn_id and isinstance(how.airflow, AirflowDatabase):
+        return resolve(how.host, how.airflow.connection(how.host.ssh_conn_id))
+    return settings_of(how.host)
