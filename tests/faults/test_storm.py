@@ -38,7 +38,7 @@ PROGRAMS: list[dict[str, Any]] = [
     {"if_supervisord_dies": "stop"},
     {"autorestart": True, "restart": {"attempts": 3, "delay": 0, "max_delay": 0}},
 ]
-#: A stop by hand that hits a runner before it can listen is repeated by supervisord after `stopwaitsecs` and 30 s.
+#: A stop by hand may hit a runner before it can listen; supervisord kills it then, after `stopwaitsecs` and 30 s.
 PATIENCE = 150.0
 
 
