@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from rich.console import Console
@@ -89,11 +90,15 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, for
 
 @contextmanager
 def progress(text: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal that something goes on, until there is a result; what is given changes the words."""
+    """Show on a terminal that something goes on, until there is a result; what is given changes the words.
+
+    That a host is tried again is said elsewhere, too, once.
+    """
     global _progress
     console = err()
     if not console.is_terminal:
-        yield lambda _text: None
+        with _retries_told(cache(say)):
+            yield lambda _text: None
         return
     spinner = Spinner("dots", Text(text))
     # Standard output may lead elsewhere: it is not to be drawn into the display.

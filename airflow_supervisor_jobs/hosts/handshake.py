@@ -44,7 +44,7 @@ async def patiently(dial: Callable[[], Awaitable[T]]) -> T:
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(TurnedAway),
         stop=_out_of_patience,
-        wait=wait_random_exponential(multiplier=0.5, max=8),
+        wait=_pause,
         before_sleep=_tell,
         reraise=True,
     )
@@ -56,5 +56,17 @@ def _tell(state: RetryCallState) -> None:
 
 
 def _out_of_patience(state: RetryCallState) -> bool:
+    return _patience_left(state) <= 0
+
+
+def _pause(state: RetryCallState) -> float:
+    """Longer and longer, but never past the moment that patience ends: then comes the last try."""
+    return min(_LONGER(state), _patience_left(state))
+
+
+def _patience_left(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    return not isinstance(error, TurnedAway) or (state.seconds_since_start or 0) > error.patience
+    return error.patience - (state.seconds_since_start or 0) if isinstance(error, TurnedAway) else 0
+
+
+_LONGER = wait_random_exponential(multiplier=0.5, max=8)

@@ -8,6 +8,8 @@ import pty
 import subprocess
 from types import SimpleNamespace
 
+import pytest
+
 from tests.services.ssh import free_port
 from tests.unit.cli.conftest import COMMAND, Commands, read_until
 
@@ -55,3 +57,17 @@ def test_that_a_host_is_tried_again_is_shown(commands: Commands) -> None:
         read_until(SimpleNamespace(fileno=lambda: ours), f"Trying again: gone: nobody listens on 127.0.0.1:{port}")
         command.kill()
     os.close(ours)
+
+
+def test_that_a_host_is_tried_again_is_said_once_where_there_is_no_terminal(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_supervisor_jobs.hosts.refusals.REFUSED_PATIENCE", 2)
+    port = free_port()
+    commands.declare("host", "gone", hostname="127.0.0.1", port=port, username="ann")
+    commands.declare("job", "away", host="gone", command="true")
+    assert commands.run("up", "away", "-o", "json") == 3
+    *retries, last = commands.stderr.splitlines()
+    words = f"gone: nobody listens on 127.0.0.1:{port}. Check that the host is up, its `port`, and sshd."
+    assert retries == [f"Trying again: {words}"]
+    assert json.loads(last)["error"]["message"] == words
