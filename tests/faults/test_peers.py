@@ -51,7 +51,7 @@ AIRFLOW_SUPERVISOR = {
         f"{SECURITY}::test_everything_is_ours_alone_and_nothing_listens"
     ),
     "a successful job over SSH ends as a failed run": f"{HERE}::test_a_successful_job_over_ssh_is_a_success",
-    "a run without a logical date crashes": f"{STATES}::test_a_job_that_ends_well",
+    "a run without a logical date crashes": "e2e/test_ladder.py::test_a_run_of_an_asset_needs_no_date_and_cleans_up",
     "one job's stop kills another's program": f"{HERE}::test_the_stop_of_one_job_kills_no_other",
     "a second copy after kill -9 of supervisord": (
         "faults/test_one_copy.py::test_a_new_supervisord_answers_for_what_the_killed_one_left"
@@ -61,6 +61,8 @@ AIRFLOW_SUPERVISOR = {
     "check_timeout exceeded is a success": f"{HERE}::test_a_job_that_exceeds_check_timeout_is_a_failure",
     "check_timeout exceeded triggers a new run": "unit/core/test_restart.py::test_decide_restart",
     "a failure never stops supervisord": f"{HERE}::test_a_failed_job_leaves_no_supervisord",
+    "the last permitted try is stopped at once": "e2e/test_ladder.py::test_the_last_try_is_watched_to_its_end",
+    "the last permitted try is a success": "e2e/test_ladder.py::test_every_rung_is_climbed_exactly_as_often_as_it_says",
     "a restarted program runs before anyone watches": f"{STATES}::test_a_job_that_fails_and_is_restarted",
     "a newline in a command adds a section": f"{HERE}::test_a_newline_in_a_command_adds_no_section",
     "a shell command in the working directory executes": f"{HERE}::test_a_shell_command_in_a_directory_is_not_executed",
@@ -69,6 +71,7 @@ AIRFLOW_SUPERVISOR = {
     "%, ; and commas break a value": "contract/test_round_trip.py::test_a_program_gets_exactly_what_the_file_says",
     "cleaning up deletes the user's own files": f"{HERE}::test_cleaning_up_deletes_no_file_of_the_users_and_no_log",
     "cleaning up deletes every log": f"{HERE}::test_cleaning_up_deletes_no_file_of_the_users_and_no_log",
+    "without cleaning up, the tasks behind are skipped": f"{STATES}::test_a_job_that_ends_well",
     "retries, queue and pool are dropped": "unit/dags/test_supervisor_dag.py::test_all_tasks_run_where_the_job_says",
     "two in one DAG file clash": "unit/dags/test_supervisor_dag.py::test_two_dags_of_a_job_are_two",
     "the host is picked anew at each parse": ("unit/dags/test_build.py::test_a_run_goes_on_though_its_file_has_broken"),
@@ -78,10 +81,13 @@ AIRFLOW_SUPERVISOR = {
 SSH_REMOTE_JOB_OPERATOR = {
     "marked failed while deferred, the process runs on": f"{STATES}::test_marking_the_watch_failed_ends_the_program",
     "a timeout leaves the process running": (
-        f"{STATES}::test_dagrun_timeout_skips_the_teardowns_and_on_kill_ends_the_program"
+        "e2e/test_kills.py::test_the_timeout_of_the_task_ends_a_deferred_watch_and_the_program"
     ),
     "cleared while deferred, a second copy": f"{STATES}::test_clearing_the_watch_adopts_the_program",
     "the worker dies between submit and defer, a second copy": (
+        "e2e/test_kills.py::test_a_worker_killed_after_its_work_makes_no_second_copy_and_no_orphan"
+    ),
+    "the answer of submit is lost, a second copy": (
         f"{LINKS}::test_a_start_whose_reply_is_lost_is_adopted_by_the_next"
     ),
     "an outage beyond a budget fails the task": f"{LINKS}::test_a_flapping_link_fails_no_job_and_costs_no_line",
@@ -124,6 +130,9 @@ SSH_REMOTE_JOB_OPERATOR = {
 }
 
 JOB_SCHEDULER = {
+    "a remote process whose task is gone": (
+        "faults/test_orphans.py::test_jobs_of_runs_that_are_over_or_unknown_are_ended_and_no_other_is_touched"
+    ),
     "a task whose remote process is gone": f"{LINKS}::test_a_killed_runner_is_noticed_and_lost",
     "a pid file that tells of another process": (
         "faults/test_identity.py::test_a_stale_record_that_names_a_stranger_hurts_nobody"
