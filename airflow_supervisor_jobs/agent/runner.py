@@ -297,7 +297,8 @@ class Place:
         self.stop = os.path.join(self.folder, "stop.json")
         self.exits = os.path.join(self.folder, "exit")
         self.lease = os.path.join(self.job_folder, "lease")
-        self.lock = os.path.join(root, "locks", job, process + ".lock")
+        # job.lock is the job's own; no process has a name that begins with a dot.
+        self.lock = os.path.join(root, "locks", job, (".job" if process == "job" else process) + ".lock")
 
     def exit(self, generation: int) -> str:
         """Return the path of a generation's exit record."""
