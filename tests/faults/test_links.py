@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
@@ -243,6 +245,25 @@ async def test_an_agent_ends_with_its_session_and_what_it_was_doing_is_done(
     assert by_process(stopped)["p"]["signal"] == signal.SIGKILL
     assert not ledger.alive()
     await wait_for(lambda: switches.agents(far.server) == agents, "the end of every agent but the test's own")
+
+
+#: An agent that has less patience than usual.
+HASTY_AGENT = """
+import sys
+from airflow_supervisor_jobs.agent import main
+main.SILENCE, main.BEAT = 1.0, 0.1
+main.main(sys.argv[1], "")
+"""
+
+
+def test_an_agent_ends_whose_client_neither_speaks_nor_listens(root: Path) -> None:
+    root.mkdir(mode=0o700)
+    command = [sys.executable, "-c", HASTY_AGENT, str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as agent:
+        assert agent.stdin is not None
+        for _ in range(5000):  # the answers are more than fits into a pipe
+            agent.stdin.write(b'{"id": 1, "verb": "ping"}\n')
+        assert agent.wait(60) == 0
 
 
 # What is noticed under a live watch
