@@ -78,6 +78,10 @@ class Daemon:
                 )
             write_json(self.settings_file, settings)
 
+    def retention(self) -> "dict[str, Any]":
+        """Return for how long and how large the files of removed jobs are kept: age in seconds, size in bytes."""
+        return self.settings().get("retention") or {}
+
     def attached(self) -> "str | None":
         """Return the config file of the supervisord that we are guests of, None for our own."""
         return self.settings().get("attach")

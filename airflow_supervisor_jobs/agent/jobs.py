@@ -2,14 +2,17 @@
 
 import base64
 import contextlib
+import glob
 import os
+import re
 import resource
+import shutil
 import time
 
 from .daemon import RUNNING, Daemon
 from .retention import prune
 from .root import Root, check_name
-from .runner import FORMAT, is_same, read_json, write_json
+from .runner import FORMAT, boot_id, is_runner_alive, read_json, sync_folder, write_json
 from .wire import Refusal
 
 TYPE_CHECKING = False
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 STREAMS = ("stdout", "stderr")
+DIGEST = re.compile(r"[0-9a-f]{16,64}\Z")
 
 
 class Jobs:
@@ -32,21 +36,22 @@ class Jobs:
         if spec.get("format") != FORMAT:
             raise Refusal("bad_request", "this agent knows specs of format %d only" % FORMAT)
         job = check_name(spec["job"], "job")
+        if not DIGEST.match(spec["hash"]):
+            raise Refusal("bad_request", "%r is no hash" % spec["hash"], job)
         for process in spec["processes"]:
             check_name(process["process"], "process")
             check_name(process["group"], "group")
-        with self.root.lock(job, "job"):
+        with self.root.lock(job):
             old = self.root.read_job(job)
             self.refuse_if_busy(old, owner, if_running)
             self.root.check()
-            self.root.install_runner()
+            self.root.install_scripts()
             changed = old is None or old["hash"] != spec["hash"]
-            self.write_files(spec)
-            slim = dict(spec, processes=[{**process, "environment": None} for process in spec["processes"]])
+            self.write_config(spec)
             runs = bool(old and self.alive(old))
             keep_owner = runs and old and old["owner"] != owner
             record = {
-                "format": FORMAT, "job": job, "spec": slim, "hash": spec["hash"], "released": False, "pending": runs,
+                "format": FORMAT, "job": job, "hash": spec["hash"], "released": False, "pending": runs,
                 "owner": old["owner"] if old and keep_owner else owner, "installed_by": owner,
                 "installed_at": time.time(), **self.root.identity(),
             }  # fmt: skip
@@ -54,12 +59,14 @@ class Jobs:
                 self.refuse_taken_groups(job, spec)
                 self.daemon.set(spec["daemon"])
                 self.root.write_job(record)
-                prune(self.root)
+                prune(self.root, **self.daemon.retention())
                 try:
                     self.daemon.write_programs(gone=groups_of(old))
                 except Refusal:
                     self.restore(job, old)
                     raise
+            self.link_logs(spec)
+            self.forget_configs(job, {spec["hash"], *([old["hash"]] if old else [])})
         return {"changed": changed, "hash": spec["hash"]}
 
     def restore(self, job: str, old: "dict[str, Any] | None") -> None:
@@ -86,43 +93,68 @@ class Jobs:
                 words = "job %s has a group named %s already: rename one of them"
                 raise Refusal("config", words % (other["job"], sorted(taken)[0]), job)
 
-    def write_files(self, spec: "dict[str, Any]") -> None:
-        """Write what the runners read: the environment, 0600, and a spec per process."""
-        folder = self.root.job_folder(spec["job"])
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        write_json(
-            os.path.join(folder, "env"),
-            {process["process"]: process["environment"] for process in spec["processes"]},
-        )
+    def write_config(self, spec: "dict[str, Any]") -> None:
+        """Write a version of the job's config, which does not count yet; environments are files of their own, 0600."""
+        job, soft_limit = spec["job"], resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        folder = self.root.config(job, spec["hash"])
         for process in spec["processes"]:
-            place = self.root.place(spec["job"], process["process"])
+            place = self.root.place(job, process["process"])
             os.makedirs(place.exits, mode=0o700, exist_ok=True)
-            soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            written = dict(process, environment=None, hash=spec["hash"], max_fds=soft_limit, lease=spec.get("lease"))
+            for stream in STREAMS:
+                self.check_log(job, process, log_path(place.folder, process, stream))
+        if os.path.isdir(folder):
+            return
+        part = "%s.%d" % (folder, os.getpid())
+        for name in ("process", "env"):
+            os.makedirs(os.path.join(part, name), mode=0o700, exist_ok=True)
+        slim = dict(spec, processes=[dict(process, environment=None) for process in spec["processes"]])
+        write_json(os.path.join(part, "spec.json"), slim)
+        for process in slim["processes"]:
+            place = self.root.place(job, process["process"])
+            own = dict(process, hash=spec["hash"], max_fds=soft_limit, lease=spec.get("lease"))
             for stream in STREAMS:
                 path = log_path(place.folder, process, stream)
                 if path:
-                    self.link_log(spec["job"], process, os.path.join(place.folder, stream + ".log"), path)
-                    written[stream] = dict(written[stream], path=path)
-            write_json(place.spec, written)
+                    own[stream] = dict(own[stream], path=path)
+            write_json(os.path.join(part, "process", process["process"] + ".json"), own)
+        for process in spec["processes"]:
+            write_json(os.path.join(part, "env", process["process"] + ".json"), process["environment"])
+        os.rename(part, folder)
+        sync_folder(os.path.dirname(folder))
 
-    def link_log(self, job: str, process: "dict[str, Any]", own: str, path: str) -> None:
-        """Have supervisord find a log that is written elsewhere at the one path that its config names."""
-        if path == own:
-            if os.path.islink(own):
-                os.unlink(own)
-            return
-        if not os.path.isdir(os.path.dirname(path)):
+    def forget_configs(self, job: str, kept: "set[str]") -> None:
+        """Remove the versions of the config by which nothing runs any more."""
+        folder = os.path.join(self.root.job_folder(job), "config")
+        runs = [read_json(path) or {} for path in glob.glob(os.path.join(self.root.job_folder(job), "*", "run.json"))]
+        in_use = [run["hash"] for run in runs if is_runner_alive(run)]
+        names = {os.path.basename(self.root.config(job, digest)) for digest in kept.union(in_use)}
+        for name in set(os.listdir(folder)).difference(names):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+
+    def check_log(self, job: str, process: "dict[str, Any]", path: "str | None") -> None:
+        """Refuse a log in a folder that is not there: supervisord would then refuse all of its config."""
+        if path and not os.path.isdir(os.path.dirname(path)):
             words = "there is no folder for its log %s on this host: make it, or change the logfile option"
             raise Refusal("config", words % path, job, process["program"])
-        if not os.path.islink(own) or os.readlink(own) != path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(own)
-            os.symlink(path, own)
+
+    def link_logs(self, spec: "dict[str, Any]") -> None:
+        """Have supervisord find a log that is written elsewhere at the one path that its config names."""
+        for process in spec["processes"]:
+            place = self.root.place(spec["job"], process["process"])
+            for stream in STREAMS:
+                path, own = log_path(place.folder, process, stream), os.path.join(place.folder, stream + ".log")
+                is_link = os.path.islink(own)
+                if path is None or (is_link and os.readlink(own) == path):
+                    continue
+                if is_link or path != own:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(own)
+                if path != own:
+                    os.symlink(path, own)
 
     def remove(self, job: str, owner: "Any", purge: bool) -> "dict[str, Any]":
         """Have the job's config gone from this host; with ``purge`` its logs and records too."""
-        with self.root.lock(check_name(job, "job"), "job"):
+        with self.root.lock(check_name(job, "job")):
             record = self.root.read_job(job)
             if record is None:
                 if purge and os.path.isdir(self.root.job_folder(job)):
@@ -176,6 +208,7 @@ class Jobs:
         return {
             "job": record["job"], "owner": record["owner"], "hash": record["hash"],
             "installed_at": record["installed_at"], "released": record["released"],
+            "outlives": bool(record["spec"].get("outlives")),
             "processes": [self.status(record, spec, infos.get(full_name(spec))) for spec in specs],
         }  # fmt: skip
 
@@ -201,7 +234,7 @@ class Jobs:
         if not run:
             return status
         status.update({name: run[name] for name in ("generation", "owner", "started_at", "restarts", "positions")})
-        alive = is_same(run["runner_pid"], run["runner_ticks"], run["boot_id"])
+        alive = is_runner_alive(run)
         # Read after the look at the runner: one that has gone by then has written its record before.
         record_file = read_json(place.exit(run["generation"]))
         if record_file:
@@ -209,16 +242,18 @@ class Jobs:
                 record=record_file, phase="ended" if record_file["final"] else "backoff",
                 **{name: record_file[name] for name in ("exit_code", "signal", "ended_at", "positions")},
             )  # fmt: skip
-            if not record_file["final"] and not alive:
-                status.update(phase="lost")
         elif alive:
             stopping = (read_json(place.stop) or {}).get("generation") == run["generation"]
             status.update(phase="stopping" if stopping else run["phase"], pid=run["pid"])
-        else:
-            status.update(phase="lost")
         if alive:
             status.update(runner_pid=run["runner_pid"])
+        elif not (record_file or {}).get("final"):
+            status.update(phase="backoff" if self.awaits_restart(record, spec, run) else "lost")
         return status
+
+    def awaits_restart(self, record: "dict[str, Any]", spec: "dict[str, Any]", run: "dict[str, Any]") -> bool:
+        """Tell whether what is gone went down with the host, and is to be started again for that."""
+        return spec.get("on_reboot") == "restart" and not record["released"] and run["boot_id"] != boot_id()
 
     def direct_status(self, status: "dict[str, Any]", info: "dict[str, Any] | None") -> "dict[str, Any]":
         """Return the status of what runs without a runner, as supervisord alone knows it."""

@@ -96,4 +96,5 @@ def has(path: str, sha256: str) -> bool:
         return False
 
 
-load()
+if __name__ == "__main__":
+    load()

@@ -16,6 +16,7 @@ from .jobs import STREAMS, Jobs, log_path, unpack_supervisor
 from .orders import Orders
 from .relay import Relays
 from .root import Root, check_name
+from .strays import strays
 from .watch import Watcher
 from .watched import acknowledge
 from .wire import Outbox, Refusal
@@ -44,7 +45,7 @@ class Agent:
             "hello": self.hello, "provide": self.provide, "install": self.install, "remove": self.remove,
             "start_supervisord": self.start_supervisord, "stop_supervisord": self.stop_supervisord,
             "start": self.start, "restart": self.restart, "stop": self.stop, "status": self.status,
-            "logs": self.logs, "watch": self.watch, "ack": self.ack,
+            "logs": self.logs, "watch": self.watch, "ack": self.ack, "strays": self.strays,
         }  # type: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]  # fmt: skip
         # These return at once, and their order matters.
         self.quick_verbs = {
@@ -194,6 +195,10 @@ class Agent:
         self.watcher.post(lambda: self.watcher.add_credit(params["sub"], params["bytes"]))
         return {}
 
+    def strays(self, params: "dict[str, Any]") -> "dict[str, Any]":
+        """Find, and end, the processes that no runner answers for."""
+        return strays(self.root, bool(params.get("end")), float(params.get("grace", 2.0)))
+
     def ack(self, params: "dict[str, Any]") -> "dict[str, Any]":
         """Keep a consumer's cursor."""
         acknowledge(self.jobs, params)
@@ -211,6 +216,26 @@ def user_name() -> str:
 def last_lines() -> str:
     """Return the end of the traceback of what is being handled, in one line."""
     return " | ".join(line.strip() for line in traceback.format_exc().strip().split("\n")[-3:])
+
+
+def boot(root: str) -> int:
+    """Bring supervisord back, and what is to outlive a reboot; return the exit status for whoever starts a host."""
+    from .loader import claim_root
+
+    try:
+        if claim_root(root) != root:
+            print("%s belongs to another machine: nothing to do" % root)
+            return 0
+        orders = Orders(Jobs(Root(root)))
+        if not any(not record["released"] for record in orders.root.jobs()):
+            print("No job of %s needs supervisord" % root)
+            return 0
+        print("supervisord: pid %(pid)d" % orders.start_supervisord())
+        orders.resume_all()
+    except (OSError, Refusal) as error:
+        sys.stderr.write("%s\n" % error)
+        return 1
+    return 0
 
 
 def main(root: str, sha256: str) -> None:

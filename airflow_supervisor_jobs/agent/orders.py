@@ -3,18 +3,19 @@
 import contextlib
 import http.client
 import os
+import threading
 import time
 import xmlrpc.client
 
 from .daemon import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, RUNNING, SPAWN_ERROR
 from .jobs import Jobs, full_name
 from .root import check_name
-from .runner import is_same, read_json, send, write_json
+from .runner import is_runner_alive, read_json, send, write_json
 from .wire import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Iterator
 
 START_PATIENCE = 60.0
 ATTACH_PATIENCE = 5.0
@@ -35,50 +36,84 @@ class Orders:
     def start_supervisord(self) -> "dict[str, Any]":
         """Have a supervisord that answers, and have it answer for what survived its predecessor."""
         with self.root.lock():
-            self.root.install_runner()
+            self.root.install_scripts()
             pid, started = self.daemon.start()
             if started or self.daemon.attached():
                 self.daemon.write_programs()
         if started:
-            attaching = []  # type: list[Any]
-            for record in self.root.jobs():
-                with contextlib.suppress(Refusal):  # one job's trouble is not the others'
-                    self.attach(record, attaching)
-            self.wait_until_attached(attaching)
+            self.resume_all()
         return {"pid": pid, "started": started}
 
-    def attach(self, record: "dict[str, Any]", attaching: "list[Any]") -> None:
-        """Have the new supervisord's runners stand in for those that the last one left running.
+    def resume_all(self) -> None:
+        """Resume every job at once; one whose lock is taken is being seen to by somebody else."""
+        jobs = [record["job"] for record in self.root.jobs() if any(self.unattended(record))]
+        threads = [threading.Thread(target=self.resume, args=(job,), daemon=True) for job in jobs]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + ATTACH_PATIENCE
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
-        :param attaching: gets the place of each.
-        """
+    def unattended(self, record: "dict[str, Any]") -> "Iterator[tuple[dict[str, Any], Any, dict[str, Any]]]":
+        """Yield (spec, place, run) of what has outlived its supervisord, or is to outlive a reboot."""
         for spec in record["spec"]["processes"]:
             place = self.root.place(record["job"], spec["process"])
             run = read_json(place.run)
-            if not run or not is_same(run["runner_pid"], run["runner_ticks"], run["boot_id"]):
-                continue
-            if spec["if_supervisord_dies"] == "stop":
-                send(run["runner_pid"], SIGTERM)
-                continue
-            order = {"format": 1, "generation": run["generation"], "order": "attach", "owner": run["owner"]}
-            write_json(place.next, dict(order, by="agent", at=time.time()))
-            self.call_start(record, spec)
-            attaching.append(place)
+            if run and (is_runner_alive(run) or self.jobs.status(record, spec, None)["phase"] == "backoff"):
+                yield spec, place, run
 
-    def wait_until_attached(self, attaching: "list[Any]") -> None:
+    def resume(self, job: str) -> None:
+        """Have supervisord's runners stand in for what outlived the last one, and start again what a reboot ended."""
+        with contextlib.suppress(Refusal), self.root.lock(job):
+            record = self.root.job(job)
+            attached = []
+            for spec, place, run in self.unattended(record):
+                info = self.daemon.info([full_name(spec)]).get(full_name(spec), {})
+                if info.get("statename") in RUNNING:
+                    continue
+                if not is_runner_alive(run):
+                    self.start_after_reboot(record, spec, place, run)
+                elif spec["if_supervisord_dies"] == "stop":
+                    send(run["runner_pid"], SIGTERM)
+                else:
+                    self.order(place, "attach", run["generation"], run["owner"], "agent")
+                    self.call_start(record, spec)
+                    attached.append(place)
+            self.wait_until_attached(attached)
+
+    def start_after_reboot(
+        self, record: "dict[str, Any]", spec: "dict[str, Any]", place: "Any", run: "dict[str, Any]"
+    ) -> None:
+        """Start a generation after one that went down with the host; where that fails, that one is lost."""
+        before = read_json(place.next)
+        # First the order: so nobody sees a moment at which the process is just lost.
+        self.order(place, "start", place.last_generation() + 1, run["owner"], "agent, after a reboot")
+        place.end_leftovers()
+        try:
+            self.call_start(record, spec)
+        except Refusal:
+            write_json(place.next, before)
+            raise
+
+    def wait_until_attached(self, attached: "list[Any]") -> None:
         """Return once those runners stand in, or after a while.
 
         One that is stopped before it has read its order leaves the order to an operator's next start, which then
         starts nothing.
         """
         deadline = time.monotonic() + ATTACH_PATIENCE
-        for place in attaching:
+        for place in attached:
             while (read_json(place.next) or {}).get("order") == "attach" and time.monotonic() < deadline:
                 time.sleep(STEP)
 
+    def order(self, place: "Any", order: str, generation: int, owner: "Any", by: str) -> None:
+        """Leave an order for the runner that supervisord is about to start; under the job's lock."""
+        what = {"format": 1, "generation": generation, "order": order, "owner": owner, "by": by, "at": time.time()}
+        write_json(place.next, what)
+
     def stop_supervisord(self, job: str, owner: "Any") -> "dict[str, Any]":
         """Have the job no longer need supervisord, and stop it when no other does."""
-        with self.root.lock(check_name(job, "job"), "job"):
+        with self.root.lock(check_name(job, "job")):
             record = self.root.read_job(job)
             if record:
                 self.jobs.refuse_stranger(record, owner)
@@ -96,7 +131,7 @@ class Orders:
 
         :param again: a new generation even of what runs.
         """
-        with self.root.lock(check_name(job, "job"), "job"):
+        with self.root.lock(check_name(job, "job")):
             record = self.root.job(job)
             specs = self.jobs.processes(record, programs)
             self.jobs.refuse_if_busy(record, owner, if_running)
@@ -127,7 +162,7 @@ class Orders:
             self.call_start(record, spec)
             return "started"
         run = read_json(place.run) or {}
-        if is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")):
+        if is_runner_alive(run):
             ended = read_json(place.exit(run["generation"])) or {}
             if not ended.get("final"):
                 return "adopted"
@@ -142,8 +177,7 @@ class Orders:
         if not anew and exit_record and mine and ordered_by != owner and last not in self.reported(place):
             return "ended"
         ordered = (read_json(place.next) or {}).get("generation", 0)
-        order = {"format": 1, "generation": max(last, ordered) + 1, "order": "start", "owner": owner}
-        write_json(place.next, dict(order, by=by, at=time.time()))
+        self.order(place, "start", max(last, ordered) + 1, owner, by)
         self.call_start(record, spec)
         return "started"
 
@@ -221,7 +255,7 @@ class Orders:
 
     def stop(self, job: str, owner: "Any", programs: "list[str] | None", by: str, reason: str) -> "dict[str, Any]":
         """Have nothing of the job's programs run: their whole trees are gone when this returns."""
-        with self.root.lock(check_name(job, "job"), "job"):
+        with self.root.lock(check_name(job, "job")):
             record = self.root.read_job(job)
             if record is None:
                 return {"processes": []}
@@ -273,7 +307,7 @@ class Orders:
     def ask_runner(self, place: "Any") -> None:
         """Signal the runner itself, where no supervisord answers for it."""
         run = read_json(place.run) or {}
-        if is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")):
+        if is_runner_alive(run):
             send(run["runner_pid"], SIGTERM)
 
     def see_ended(self, record: "dict[str, Any]", spec: "dict[str, Any]") -> "tuple[list[int], list[int]]":
@@ -291,7 +325,7 @@ class Orders:
                 # A signal that supervisord sends between its fork and its exec of a runner is lost.
                 ask = time.monotonic() + ASK_AGAIN
                 self.ask_runner(place)
-            if not is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")):
+            if not is_runner_alive(run):
                 return place.end_leftovers()
             if time.monotonic() > deadline:
                 return self.end_with_runner(place, run)
@@ -303,7 +337,7 @@ class Orders:
     def end_with_runner(self, place: "Any", run: "dict[str, Any]") -> "tuple[list[int], list[int]]":
         """Kill a runner that does not do its work (stopped, say), and its tree."""
         send(run["runner_pid"], SIGKILL)
-        while is_same(run["runner_pid"], run["runner_ticks"], run["boot_id"]):
+        while is_runner_alive(run):
             time.sleep(STEP)
         return place.end_leftovers(grace=0.0)  # type: ignore[no-any-return]
 

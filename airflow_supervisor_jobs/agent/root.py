@@ -9,6 +9,7 @@ import py_compile
 import re
 import shutil
 import sys
+import threading
 
 from .runner import Place, boot_id, read_json, write_json
 from .wire import Refusal
@@ -22,10 +23,12 @@ PLAIN_PATH = re.compile(r"[A-Za-z0-9._/@+~=,-]+\Z")
 SOCKET_PATH_LIMIT = 100
 SCRIPT = """#!%s -IS
 import os, sys
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "agent"))
-import %s as runner
-runner.run()
+root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(root, "agent%s"))
+%s
 """
+RUN = "import %s as runner; runner.run()"
+BOOT = "from agent.main import boot; sys.exit(boot(root))"
 
 
 def check_name(name: "Any", what: str) -> str:
@@ -45,6 +48,8 @@ class Root:
         self.socket = os.path.join(path, "supervisord.sock")
         self.pidfile = os.path.join(path, "supervisord.pid")
         self.runner = os.path.join(path, "bin", "runner")
+        self.boot = os.path.join(path, "bin", "boot")
+        self.specs = {}  # type: dict[tuple[str, str], dict[str, Any]]
         for folder in ("agent", "bin", "jobs", "lib", "locks"):
             os.makedirs(os.path.join(path, folder), mode=0o700, exist_ok=True)
 
@@ -59,12 +64,12 @@ class Root:
             raise Refusal("config", words % (self.socket, SOCKET_PATH_LIMIT))
 
     @contextlib.contextmanager
-    def lock(self, *names: str) -> "Iterator[None]":
-        """Hold the lock of the root (no name) or of a job, against every other agent of this root.
+    def lock(self, job: str = "") -> "Iterator[None]":
+        """Hold the lock of a job, or of the root, against every other agent of this root.
 
-        The files are never deleted: a lock on a file that is gone would keep nobody out.
+        The files are never deleted: a lock on a file that is gone would keep nobody out. No name begins with a dot.
         """
-        path = os.path.join(self.path, "locks", *(names or ("root",))) + ".lock"
+        path = os.path.join(self.path, "locks", job, ".lock")
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -85,9 +90,24 @@ class Root:
         """Return the path of a job's record."""
         return os.path.join(self.job_folder(job), "job.json")
 
+    def config(self, job: str, digest: str) -> str:
+        """Return the folder of one version of a job's config."""
+        return os.path.join(self.job_folder(job), "config", digest[:16])
+
     def read_job(self, job: str) -> "dict[str, Any] | None":
-        """Return a job's record, None where it is not installed."""
-        return read_json(self.job_file(job))  # type: ignore[no-any-return]
+        """Return a job's record with its spec, None where it is not installed."""
+        record = read_json(self.job_file(job))
+        spec = self.read_spec(job, record["hash"]) if record else None
+        return dict(record, spec=spec) if spec else None
+
+    def read_spec(self, job: str, digest: str) -> "dict[str, Any] | None":
+        """Return one version of a job's spec, its environment left out."""
+        if (job, digest) not in self.specs:
+            spec = read_json(os.path.join(self.config(job, digest), "spec.json"))
+            if spec is None:
+                return None
+            self.specs[(job, digest)] = spec
+        return self.specs[(job, digest)]
 
     def job(self, job: str) -> "dict[str, Any]":
         """Return a job's record.
@@ -100,18 +120,18 @@ class Root:
         return record
 
     def write_job(self, record: "dict[str, Any]") -> None:
-        """Keep a job's record."""
-        write_json(self.job_file(record["job"]), record)
+        """Keep a job's record; the version of the config that it names counts from now on."""
+        write_json(self.job_file(record["job"]), {name: value for name, value in record.items() if name != "spec"})
 
     def jobs(self) -> "list[dict[str, Any]]":
         """Return the records of all installed jobs, by name."""
         found = (self.read_job(name) for name in sorted(os.listdir(os.path.join(self.path, "jobs"))))
         return [record for record in found if record]
 
-    def install_runner(self) -> None:
-        """Have ``bin/runner`` lead to the runner that came with this agent; those that run keep theirs.
+    def install_scripts(self) -> None:
+        """Have ``bin/runner`` and ``bin/boot`` lead to what came with this agent; runners that run keep theirs.
 
-        The script only imports: a runner that compiled its own source would be 3 MiB larger, and 9 ms later.
+        The runner's only imports: one that compiled its own source would be 3 MiB larger, and 9 ms later.
         """
         if len(sys.executable) > 110 or " " in sys.executable:
             raise Refusal(
@@ -120,12 +140,16 @@ class Root:
         source = self.runner_source()
         module = "runner_" + hashlib.sha256(source).hexdigest()[:16]
         path = os.path.join(self.path, "agent", module + ".py")
-        script = (SCRIPT % (sys.executable, module)).encode()
         if not holds_bytes(path, source):
             replace(path, source)
             py_compile.compile(path, optimize=-1)
-        if not holds_bytes(self.runner, script):
-            replace(self.runner, script)
+        archive = os.path.basename(sys.path[0])
+        for script, text in (
+            (self.runner, SCRIPT % (sys.executable, "", RUN % module)),
+            (self.boot, SCRIPT % (sys.executable, "/" + archive, BOOT)),
+        ):
+            if not holds_bytes(script, text.encode()):
+                replace(script, text.encode())
 
     def runner_source(self) -> bytes:
         """Return the runner's source from this agent's own zip."""
@@ -136,16 +160,11 @@ class Root:
 
     def forget_job(self, job: str, purge: bool) -> None:
         """Remove a job's files: the config, and with ``purge`` also logs, records and counts."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.job_file(job))
         folder = self.job_folder(job)
-        for name in ("job.json", "env"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, name))
-        if purge:
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        for process in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(folder, process, "spec.json"))
+        shutil.rmtree(folder if purge else os.path.join(folder, "config"), ignore_errors=True)
+        self.specs.clear()
 
     def identity(self) -> "dict[str, Any]":
         """Return which machine and boot this is."""
@@ -166,7 +185,7 @@ def holds_bytes(path: str, data: bytes) -> bool:
 
 def replace(path: str, data: bytes) -> None:
     """Put an executable file in place, whole or not at all."""
-    part = "%s.%d" % (path, os.getpid())
+    part = "%s.%d.%d" % (path, os.getpid(), threading.get_ident())  # installs of several jobs go side by side
     with open(part, "wb") as file:
         file.write(data)
     os.chmod(part, 0o700)

@@ -175,6 +175,11 @@ def is_same(pid: "int | None", ticks: "int | None", boot: "str | None") -> bool:
     return bool(fields) and int(fields[19]) == ticks and fields[0] not in "ZX"  # type: ignore[index]
 
 
+def is_runner_alive(run: "dict[str, Any]") -> bool:
+    """Tell whether the runner that wrote this run.json is still there."""
+    return is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id"))
+
+
 def all_processes() -> "Iterator[tuple[int, int, str, int]]":
     """Yield (pid, parent, state, session) of everything that runs."""
     for name in os.listdir("/proc"):
@@ -198,20 +203,21 @@ def descendants(root: int) -> "list[int]":
     return found
 
 
-def leftovers(mark: str, lock: str, session: "int | None", ticks: "int | None") -> "list[int]":
+def leftovers(mark: str, lock: str, cgroup: "str | None", session: "int | None", ticks: "int | None") -> "list[int]":
     """Return the pids that belong to a tree whose runner is gone.
 
-    Known by the mark in their environment, the process's lock among their descriptors, or the session of the
-    program (unless a stranger leads it by now). Runners are none of them: one may be waiting for the lock right now.
+    Known by the mark in their environment, the process's lock among their descriptors, their cgroup, or the session
+    of the program (unless a stranger leads it by now). Runners are none of them: one may be waiting for the lock now.
     """
     if session and ticks_of(session) not in (None, ticks):
         session = None
     wanted = ("%s=%s" % (MARK, mark)).encode()
-    found = []
+    found = members(cgroup)
     for pid, _, state, sid in all_processes():
-        if state in "ZX" or pid == os.getpid():
+        if state in "ZX" or pid == os.getpid() or pid in found:
             continue
-        if (session and sid == session) or wanted in environment_of(pid) or (holds(pid, lock) and not is_runner(pid)):
+        is_marked = wanted in environment_of(pid) or (lock in open_files(pid) and not is_runner(pid))
+        if is_marked or (session and sid == session):
             found.append(pid)
     return found
 
@@ -225,19 +231,19 @@ def environment_of(pid: int) -> "list[bytes]":
         return []
 
 
-def holds(pid: int, path: str) -> bool:
-    """Tell whether the process has the file open."""
+def open_files(pid: int) -> "list[str]":
+    """Return the paths of what the process has open; none where we may not look."""
+    folder, paths = "/proc/%d/fd" % pid, []
     try:
-        links = os.listdir("/proc/%d/fd" % pid)
+        fds = os.listdir(folder)
     except OSError:
-        return False
-    for link in links:
+        return []
+    for fd in fds:
         try:
-            if os.readlink("/proc/%d/fd/%s" % (pid, link)) == path:
-                return True
+            paths.append(os.readlink(os.path.join(folder, fd)))
         except OSError:
-            continue
-    return False
+            continue  # closed meanwhile
+    return paths
 
 
 def is_runner(pid: int) -> bool:
@@ -281,6 +287,72 @@ def end_all(find: "Callable[[], list[int]]", grace: float) -> "tuple[list[int], 
         time.sleep(0.02)
 
 
+# --- Control groups -------------------------------------------------------------------------------------------------
+
+
+def own_cgroup() -> "str | None":
+    """Return the folder of the cgroup (v2) that we are in, if it is ours to divide.
+
+    It is where systemd says that it has delegated it (https://systemd.io/CGROUP_DELEGATION), or at the top of a
+    container's own hierarchy.
+    """
+    try:
+        with open("/proc/self/cgroup") as file:
+            name = next(line[3:].rstrip("\n") for line in file if line.startswith("0::"))
+        with open("/proc/self/mounts") as file:
+            mount = next(line.split()[1] for line in file if line.split()[2] == "cgroup2")
+        folder = mount + name.rstrip("/")
+        if name != "/" and not {"user.delegate", "trusted.delegate"}.intersection(os.listxattr(folder)):
+            return None
+    except (OSError, StopIteration):
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def make_cgroup(name: str) -> "str | None":
+    """Return the folder of a new cgroup below our own, None where the host gives us none."""
+    above = own_cgroup()
+    folder = "%s/%s" % (above, name)
+    try:
+        if above:
+            os.mkdir(folder)
+            return folder
+    except OSError:
+        pass
+    return None
+
+
+def join_cgroup(folder: "str | None") -> None:
+    """Put this process into a cgroup; a host that does not let us has us do without."""
+    try:
+        if folder:
+            with open(folder + "/cgroup.procs", "w") as file:
+                file.write("0")
+    except OSError:
+        pass
+
+
+def members(folder: "str | None") -> "list[int]":
+    """Return the pids of all in a cgroup and in those below it, but zombies."""
+    found = []
+    for at, _, _ in os.walk(folder) if folder else ():
+        try:
+            with open(at + "/cgroup.procs") as file:
+                found += [int(pid) for pid in file.read().split()]
+        except OSError:
+            continue
+    return [pid for pid in found if (stat_of(pid) or "Z")[0] not in "ZX"]
+
+
+def remove_cgroup(folder: "str | None") -> None:
+    """Remove a cgroup and those below it, unless somebody is still in there."""
+    for at, _, _ in os.walk(folder, topdown=False) if folder else ():
+        try:
+            os.rmdir(at)
+        except OSError:
+            pass
+
+
 # --- The files of one process ---------------------------------------------------------------------------------------
 
 
@@ -291,7 +363,7 @@ class Place:
         self.root, self.job, self.process = root, job, process
         self.job_folder = os.path.join(root, "jobs", job)
         self.folder = os.path.join(self.job_folder, process)
-        self.spec = os.path.join(self.folder, "spec.json")
+        self.job_file = os.path.join(self.job_folder, "job.json")
         self.next = os.path.join(self.folder, "next.json")
         self.run = os.path.join(self.folder, "run.json")
         self.stop = os.path.join(self.folder, "stop.json")
@@ -299,6 +371,13 @@ class Place:
         self.lease = os.path.join(self.job_folder, "lease")
         # job.lock is the job's own; no process has a name that begins with a dot.
         self.lock = os.path.join(root, "locks", job, (".job" if process == "job" else process) + ".lock")
+
+    def config(self, digest: str, kind: str) -> str:
+        """Return this process's file in one version of the job's config: its ``process``, or its ``env``.
+
+        Versions lie side by side and are never changed: job.json names the one that counts, so it is old or new.
+        """
+        return os.path.join(self.job_folder, "config", digest[:16], kind, self.process + ".json")
 
     def exit(self, generation: int) -> str:
         """Return the path of a generation's exit record."""
@@ -334,15 +413,14 @@ class Place:
     def end_leftovers(self, grace: float = 2.0) -> "tuple[list[int], list[int]]":
         """End what a killed runner left behind, and record its generation as lost; return (ended, survivors)."""
         run = read_json(self.run) or {}
-        if run.get("runner_pid") != os.getpid() and is_same(
-            run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id")
-        ):
+        if run.get("runner_pid") != os.getpid() and is_runner_alive(run):
             return [], []  # somebody started it meanwhile: nothing of it is left over
         generation = run.get("generation", 0)
-        session = run.get("pid") if run.get("boot_id") == boot_id() else None
+        session, cgroup = (run.get("pid"), run.get("cgroup")) if run.get("boot_id") == boot_id() else (None, None)
         ended, survivors = end_all(
-            lambda: leftovers(self.mark(generation), self.lock, session, run.get("ticks")), grace
+            lambda: leftovers(self.mark(generation), self.lock, cgroup, session, run.get("ticks")), grace
         )
+        remove_cgroup(cgroup)
         if generation and not (read_json(self.exit(generation)) or {}).get("complete"):
             self.record_lost(run, ended, survivors)
         return ended, survivors
@@ -597,6 +675,7 @@ class Runner:
         self.order = read_json(place.next) or {}
         self.restarts = Restarts(spec)
         self.libc = None  # type: Any
+        self.cgroup = None  # type: str | None
         self.wakeup = self.wake_on_signals()
         self.stopping = False
         self.generation = 0
@@ -655,7 +734,7 @@ class Runner:
         unclaimed_until = time.monotonic() + 5.0
         while not try_lock(self.lock):
             run = read_json(self.place.run) or {}
-            alive = is_same(run.get("runner_pid"), run.get("runner_ticks"), run.get("boot_id"))
+            alive = is_runner_alive(run)
             replaces = self.order.get("order") == "start" and self.order.get("generation", 0) > run.get("generation", 0)
             if alive and not replaces:
                 return run
@@ -742,6 +821,8 @@ class Runner:
         self.usage = None  # type: Any
         self.message = self.reason = None  # type: str | None
         self.decided = None  # type: tuple[float | None, float, float] | None
+        name = "asj-%s-%s-%d-%d" % (self.place.job, self.place.process, self.generation, os.getpid())
+        self.cgroup = make_cgroup(name)
         self.write_run("starting", {})
         try:
             self.open_logs()
@@ -750,6 +831,7 @@ class Runner:
             self.message, self.reason = str(error), "could_not_start"
             self.status, streams = error.status << 8, {}
         delay = self.supervise(streams) if not self.reason else self.finish(True)
+        remove_cgroup(self.cgroup)
         exit_record = self.place.exit(self.generation)
         for path in (exit_record + ".first", exit_record + ".last", self.place.exit(self.generation - KEPT_RECORDS)):
             try:
@@ -778,7 +860,8 @@ class Runner:
             "format": FORMAT, "generation": self.generation, "owner": self.order.get("owner"), "phase": phase,
             "by": self.order.get("by"), "pid": None, "ticks": None, "boot_id": boot_id(),
             "runner_pid": os.getpid(), "runner_ticks": ticks_of(os.getpid()), "started_at": self.started_at,
-            "restarts": self.restarted, "positions": self.positions(), "hash": self.spec.get("hash"),
+            "restarts": self.restarted, "positions": self.positions(), "hash": self.spec["hash"],
+            "cgroup": self.cgroup,
         }  # fmt: skip
         run.update(extra)
         try:
@@ -845,6 +928,7 @@ class Runner:
                     signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             os.setsid()
+            join_cgroup(self.cgroup)
             stdout = pipes["stdout"][1]
             for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, stdout)):
                 os.dup2(source, target)
@@ -958,7 +1042,7 @@ class Runner:
         if self.status is not None or self.deadline is not None:
             return
         stopsignal = getattr(signal, "SIG" + self.spec["stopsignal"])
-        for pid in descendants(os.getpid()) if self.spec["stopasgroup"] else [self.pid]:
+        for pid in self.tree() if self.spec["stopasgroup"] else [self.pid]:
             send(pid, stopsignal)
             send(pid, signal.SIGCONT)
         self.deadline = time.monotonic() + self.spec["stopwaitsecs"]
@@ -980,6 +1064,10 @@ class Runner:
         self.reason, self.message = reason, message
         self.begin_stop()
 
+    def tree(self) -> "list[int]":
+        """Return the pids of all that the program has started and that lives."""
+        return sorted({*descendants(os.getpid()), *members(self.cgroup)})
+
     def reap(self) -> bool:
         """Collect who has ended; false when the whole tree is gone."""
         while True:
@@ -994,7 +1082,7 @@ class Runner:
 
     def end_tree(self, grace: float) -> None:
         """Ask what the program left behind to end; what does not is killed at the deadline."""
-        for pid in descendants(os.getpid()):
+        for pid in self.tree():
             self.ended.add(pid)
             send(pid, signal.SIGTERM)
             send(pid, signal.SIGCONT)
@@ -1005,7 +1093,7 @@ class Runner:
         """Kill what is left, again and again while it forks; false when it is time to give up."""
         now = time.monotonic()
         self.give_up_at = self.give_up_at or now + GIVE_UP_AFTER_KILL
-        for pid in descendants(os.getpid()):
+        for pid in self.tree():
             if pid != self.pid:
                 self.ended.add(pid)
             send(pid, signal.SIGKILL)
@@ -1053,7 +1141,7 @@ class Runner:
             "max_rss_kib": usage.ru_maxrss if usage else None, "user_seconds": usage.ru_utime if usage else None,
             "system_seconds": usage.ru_stime if usage else None, "positions": self.positions(),
             "dropped": sum(log.dropped for log in self.logs.values()), "complete": complete,
-            "ended": sorted(self.ended), "survivors": [] if complete else descendants(os.getpid()),
+            "ended": sorted(self.ended), "survivors": [] if complete else self.tree(),
         })  # fmt: skip
         return delay
 
@@ -1097,7 +1185,11 @@ def enter(spec: "dict[str, Any]", place: Place, identity: "tuple[int, int, str, 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (spec["max_fds"], hard))
     environment = dict(os.environ)
-    values = (read_json(os.path.join(place.job_folder, "env")) or {}).get(place.process, {})
+    values = read_json(place.config(spec["hash"], "env"))
+    if values is None:
+        raise OSError(
+            errno.ENOENT, "Its environment is gone (install the job again)", place.config(spec["hash"], "env")
+        )
     os.umask(0o022 if spec["umask"] is None else spec["umask"])
     if identity:
         uid, gid, name, home = identity
@@ -1127,9 +1219,10 @@ def execute(argv: "list[str]", environment: "dict[str, str]") -> None:
 def main(argv: "list[str]") -> int:
     """Run as ``runner [exec] JOB PROCESS`` and return the exit status."""
     place = Place(os.path.dirname(os.path.dirname(os.path.abspath(argv[0]))), argv[-2], argv[-1])
-    spec = read_json(place.spec)
+    digest = (read_json(place.job_file) or {}).get("hash", "")
+    spec = read_json(place.config(digest, "process"))
     if spec is None:
-        os.write(2, ("%s is missing: install the job again\n" % place.spec).encode())
+        os.write(2, ("%s is missing: install the job again\n" % place.config(digest, "process")).encode())
         return 125
     if argv[1] == "exec":
         execute(spec["argv"], enter(spec, place, resolve_user(spec["user"])))

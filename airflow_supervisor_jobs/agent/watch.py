@@ -41,7 +41,7 @@ class Watcher:
     """
 
     def __init__(self, jobs: Jobs, orders: Orders, outbox: Outbox) -> None:
-        self.jobs, self.outbox = jobs, outbox
+        self.jobs, self.orders, self.outbox = jobs, orders, outbox
         self.calls = queue.Queue()  # type: queue.Queue[Callable[[], None]]
         self.wake_fd, self.waker = os.pipe()
         os.set_blocking(self.wake_fd, False)
@@ -222,7 +222,9 @@ class Watcher:
             if sub.job == process.job and sub.news(status):
                 self.outbox.put({"event": "state", "sub": sub.number, "process": status})
         if status["phase"] == "lost":
-            self.end_lost(process)
+            self.mend(process, self.end_lost)
+        elif status["phase"] == "backoff" and not status["runner_pid"] and self.keeper.pid:
+            self.mend(process, lambda process: self.orders.resume(process.job))
         if process.info and (status["phase"] in UNDER_WAY) != (process.info["statename"] in RUNNING):
             self.look_again(process)
         else:
@@ -257,23 +259,29 @@ class Watcher:
             os.close(process.pidfd)
         process.pidfd = process.runner_pid = None
 
-    def end_lost(self, process: Process) -> None:
-        """End what a killed runner left behind, in a thread of its own; its record then changes the status."""
+    def mend(self, process: Process, how: "Callable[[Process], None]") -> None:
+        """See to a process whose runner is gone, in a thread of its own; what comes of it changes the status."""
 
-        def end() -> None:
-            with self.jobs.root.lock(process.job, "job"):
-                record = read_json(process.place.exit(process.place.last_generation())) or {}
-                if not record.get("final"):
-                    process.place.end_leftovers()
-            self.post(done)
+        def mend() -> None:
+            try:
+                how(process)
+            finally:
+                self.post(done)
 
         def done() -> None:
-            process.is_being_ended = False
+            process.is_being_mended = False
             self.dirty.add(process)
 
-        if not process.is_being_ended:
-            process.is_being_ended = True
-            threading.Thread(target=end, daemon=True).start()
+        if not process.is_being_mended:
+            process.is_being_mended = True
+            threading.Thread(target=mend, daemon=True).start()
+
+    def end_lost(self, process: Process) -> None:
+        """End what a killed runner left behind."""
+        with self.jobs.root.lock(process.job):
+            record = read_json(process.place.exit(process.place.last_generation())) or {}
+            if not record.get("final"):
+                process.place.end_leftovers()
 
     def tell_job(self, job: str) -> None:
         """Tell a job's watches of a new owner, or that it was removed."""

@@ -36,7 +36,7 @@ class Process:
         self.runner_pid = None  # type: int | None
         self.info = None  # type: dict[str, Any] | None
         self.looks = 0
-        self.is_being_ended = False
+        self.is_being_mended = False
 
     def folders(self) -> "list[str]":
         """Return the folders in which changes matter; they exist from now on."""

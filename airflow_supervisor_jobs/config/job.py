@@ -21,7 +21,7 @@ from airflow_supervisor_jobs.config.program import ProcessOptions, Program
 from airflow_supervisor_jobs.config.sections import EventListener, FcgiProgram, Group
 
 #: Names in a job's folder on the host that no process can have.
-_RESERVED = frozenset({"env", "job.json"})
+_RESERVED = frozenset({"config", "job.json", "lease"})
 
 
 class Kind(Enum):

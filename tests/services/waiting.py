@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,15 @@ async def eventually(condition: Callable[[], bool], *, last_seen: Callable[[], o
         if asyncio.get_running_loop().time() > deadline:
             pytest.fail(f"Waited {PATIENCE} s in vain. Last seen: {last_seen()}")
         await asyncio.sleep(0.005)
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Return as soon as the condition holds; fail where it never does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"Waited {PATIENCE} s in vain for {what}")
+        time.sleep(0.005)
 
 
 async def one_turn() -> None:

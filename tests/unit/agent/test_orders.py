@@ -133,3 +133,11 @@ async def test_changing_one_job_touches_only_that_job(root: Path) -> None:
         before[3] = (await host.status("job3"))["p"]["pid"]
         after = {n: (await host.status(f"job{n}"))["p"]["pid"] for n in range(5)}
         assert before == after
+
+
+@pytest.mark.parametrize(("job", "program"), [("root", "job"), ("job", "root"), ("p", "p")])
+async def test_no_name_is_in_the_way_of_another(root: Path, job: str, program: str) -> None:
+    async with Host(root) as host:
+        await host.install(name=job, programs={program: {"command": "sh -c 'exit 3'"}})
+        await host.start(job)
+        assert (await host.wait_ended(job))[program]["exit_code"] == 3
