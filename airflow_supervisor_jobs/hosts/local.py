@@ -75,8 +75,13 @@ class _ProcessChannel(Channel):
 
     @override
     async def close(self) -> None:
+        # The end of its input ends an agent, also one behind a `python` that is a script; what it started goes on.
+        assert self._process.stdin is not None  # noqa: S101 -- asked for
+        self._process.stdin.close()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._process.wait()), _EXIT_WAIT)
         with contextlib.suppress(ProcessLookupError):
-            self._process.kill()  # the agent alone: what it started goes on
+            self._process.kill()
         await self._process.wait()
         self._stderr_reader.cancel()
         await asyncio.gather(self._stderr_reader, return_exceptions=True)
