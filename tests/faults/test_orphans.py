@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.programs.ledger import Ledger
+from tests.programs.ledger import Entry, Ledger
 from tests.services.host import Host
 from tests.services.ssh import free_port
 
@@ -172,15 +172,22 @@ async def test_a_database_that_is_none_ends_nothing(root: Path, tmp_path: Path, 
         await host.stop("failed", owner=owner("over"))
 
 
+async def left_by_a_killed_runner(host: Host, ledger: Ledger, programs: dict[str, Any]) -> Entry:
+    """Return the child that goes on when the runner of the job, and with it the program, was killed."""
+    await host.install(programs=programs)
+    runner = (await host.start())["p"]["runner_pid"]
+    (child,) = ledger.wait_for(lambda seen: seen.alive(role="child"))
+    os.kill(runner, signal.SIGKILL)
+    ledger.wait_for(lambda seen: not seen.alive(role="main"))
+    return child
+
+
 async def test_what_a_killed_runner_leaves_behind_is_ended_without_an_airflow(
     root: Path, ledger: Ledger, scripted: Scripted, sweeper: Sweeper
 ) -> None:
     async with Host(root) as host:
-        await host.install(programs=scripted("--run-for", "600", "--double-fork", "--setsid"))
-        runner = (await host.start())["p"]["runner_pid"]
-        (child,) = ledger.wait_for(lambda seen: seen.alive(role="child"))
-        os.kill(runner, signal.SIGKILL)
-        ledger.wait_for(lambda seen: not seen.alive(role="main"))
+        programs = scripted("--run-for", "600", "--double-fork", "--setsid")
+        child = await left_by_a_killed_runner(host, ledger, programs)
 
         (found,) = await sweeper.run(airflow=None, status=4)
         assert (found["pid"], found["job"], found["process"], found["generation"]) == (child.pid, "job", "p", 1)
@@ -191,6 +198,27 @@ async def test_what_a_killed_runner_leaves_behind_is_ended_without_an_airflow(
         assert not child.is_alive()
         assert json.loads((root / "jobs/job/p/exit/1.json").read_text())["reason"] == "lost"
         assert await sweeper.run("--stop", airflow=None, status=0) == []
+
+
+async def test_a_stray_without_an_environment_is_known_by_its_lock(
+    root: Path, ledger: Ledger, scripted: Scripted, sweeper: Sweeper
+) -> None:
+    options = ("--run-for", "600", "--double-fork", "--setsid", "--clear-env")
+    async with Host(root) as host:
+        child = await left_by_a_killed_runner(host, ledger, scripted(*options))
+        (ended,) = await sweeper.run("--stop", airflow=None, status=0)
+        assert (ended["pid"], ended["action"]) == (child.pid, "ended")
+        assert not child.is_alive()
+
+
+async def test_what_has_shed_every_sign_of_ours_cannot_be_told_from_a_stranger(
+    root: Path, ledger: Ledger, scripted: Scripted, sweeper: Sweeper
+) -> None:
+    options = ("--run-for", "600", "--double-fork", "--setsid", "--clear-env", "--close-fds")
+    async with Host(root) as host:
+        child = await left_by_a_killed_runner(host, ledger, scripted(*options))
+        assert await sweeper.run("--stop", airflow=None, status=0) == []
+        assert child.is_alive()
 
 
 async def test_a_living_tree_is_no_stray(root: Path, ledger: Ledger, scripted: Scripted, sweeper: Sweeper) -> None:

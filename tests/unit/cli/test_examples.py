@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.unit.cli.conftest import Commands
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
-NAMES = ["validate", "schema", "render", "up", "wait", "restart", "stop", "down", "status", "logs", "tunnel"]
+NAMES = ["validate", "schema", "render", "up", "wait", "restart", "stop", "down", "status", "logs", "orphans", "tunnel"]
 
 
 def test_examples(commands: Commands) -> None:
