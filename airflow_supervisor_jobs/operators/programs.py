@@ -232,10 +232,15 @@ def began_at(pin: Pin, context: Context, start_task_id: str) -> float | None:
 
 
 def inherited(context: Context) -> Mapping[str, Any]:
-    """Return what the run that this one follows has handed on."""
-    conf = context["dag_run"].conf or {}
-    handed = conf.get(CONF_KEY)
-    return handed if isinstance(handed, Mapping) else {}
+    """Return what the run that this one follows has handed on.
+
+    A run that somebody made with the conf of such a one follows none.
+    """
+    run = context["dag_run"]
+    handed = (run.conf or {}).get(CONF_KEY)
+    if not isinstance(handed, Mapping) or not isinstance(handed.get("count"), int):
+        return {}
+    return handed if run.run_id == next_run_id(str(handed.get("restart_of")), handed["count"]) else {}
 
 
 def next_run_id(run_id: str, count: int) -> str:

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow_supervisor_jobs.config import make_job
 from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
 from airflow_supervisor_jobs.operators.base import VERDICT_KEY
-from airflow_supervisor_jobs.operators.programs import CONF_KEY
+from airflow_supervisor_jobs.operators.programs import CONF_KEY, next_run_id
 
 MOMENT = datetime(2026, 1, 5, 22, tzinfo=timezone.utc)
 
@@ -44,9 +44,10 @@ class Run:
     def __init__(self, run_id: str, *, root: Path, retriggered: bool = False, params: Any = None, **job: Any) -> None:
         declared = make_job({"host": {"name": "here", "root": str(root)}, **job}, name="feed")
         self.dag = SupervisorDAG("feed", job=declared)
-        conf = {CONF_KEY: {"count": 1}} if retriggered else {}
+        conf = {CONF_KEY: {"count": 1, "restart_of": run_id}} if retriggered else {}
+        run_id = next_run_id(run_id, 1) if retriggered else run_id
         self.dag_run = SimpleNamespace(
-            conf=conf, run_after=MOMENT, logical_date=None, start_date=MOMENT, data_interval_end=None
+            run_id=run_id, conf=conf, run_after=MOMENT, logical_date=None, start_date=MOMENT, data_interval_end=None
         )
         self.params = {**self.dag.params, **(params or {})}
         self.run_id, self.xcoms, self.stores = run_id, dict[tuple[str, str], Any](), dict[str, Store]()

@@ -53,7 +53,14 @@ def context(verdict: str | None, *, conf: dict[str, Any] | None = None, **instan
         ("start_programs", BEGAN_KEY): 5.0,
         ("watch_programs", VERDICT_KEY): verdict,
     }
-    return {"ti": Instance(xcoms=xcoms, **instance), "dag_run": SimpleNamespace(conf=conf or {})}
+    ti = Instance(xcoms=xcoms, **instance)
+    return {"ti": ti, "dag_run": SimpleNamespace(conf=conf or {}, run_id=ti.run_id)}
+
+
+def handed(count: int) -> dict[str, Any]:
+    """Return the conf of a run that a failed one has triggered."""
+    before = f"manual__1__restart_{count - 1}" if count > 1 else "manual__1"
+    return {CONF_KEY: {"count": count, "restart_of": before}} if count else {}
 
 
 def restart(given: Any) -> DagRunTriggerException:
@@ -75,7 +82,7 @@ def test_a_failure_asks_for_the_next_run() -> None:
 
 
 def test_the_next_runs_are_counted() -> None:
-    given = context("lost", conf={CONF_KEY: {"count": 1}}, run_id="manual__1__restart_1")
+    given = context("lost", conf=handed(1), run_id="manual__1__restart_1")
     given["ti"].get_dr_count = lambda **_: 0
     assert restart(given).dag_run_id == "manual__1__restart_2"
 
@@ -87,13 +94,20 @@ def test_the_runtime_counts_from_the_first_run() -> None:
     assert restart(given).conf[CONF_KEY]["started_at"] == 3.0
 
 
+def test_a_run_with_the_conf_of_a_restarted_one_is_a_first_one() -> None:
+    asked = restart(context("failed", conf=handed(2)))
+    assert asked.dag_run_id == "manual__1__restart_1"
+    assert asked.conf[CONF_KEY]["count"] == 1
+
+
 @pytest.mark.parametrize(
     ("verdict", "count"),
     [("failed", 2), ("finished", 0), ("stopped", 0), ("unreachable", 0), ("expired", 0), (None, 0)],
 )
 def test_nothing_else_does(verdict: str | None, count: int) -> None:
+    given = context(verdict, conf=handed(count), run_id=f"manual__1__restart_{count}" if count else "manual__1")
     with pytest.raises(AirflowSkipException):
-        RestartProgramsOperator(task_id="restart_programs").perform(context(verdict, conf={CONF_KEY: {"count": count}}))
+        RestartProgramsOperator(task_id="restart_programs").perform(given)
 
 
 def test_a_run_never_comes_twice() -> None:
