@@ -444,13 +444,10 @@ async def test_many_watched_jobs_take_one_login(openssh: OpenSSH, root: Path) ->
         await host.start()
         watches = [Watching(lambda: pool.pipe(settings)) for _ in programs]
         for watch in watches:
-            await watch.__aenter__()
-        for watch in watches:
             await watch.until(lambda watch=watch: len(watch.pids) >= len(programs))
         assert len(openssh.connections()) == 1
         assert logins.read_text().count("\n") == 1
         await host.stop()
         for watch in watches:
             assert (await watch.judgement()).verdict is Verdict.STOPPED
-            await watch.__aexit__()
     await wait_for(lambda: not openssh.connections(), "the end of the connection")

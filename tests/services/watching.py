@@ -28,7 +28,7 @@ MINE = Target("job", owner=OWNER, consumer="task")
 
 
 class Watching:
-    """Watches a job from the beginning of the ``with`` block to its end; tries a host again at once.
+    """Watches a job from now on, at the longest to the end of an ``async with`` block; tries a host again at once.
 
     :param pipes: leads to its host.
     :ivar seen: what the watch told, in order, each with when it was told (seconds since the epoch).
@@ -40,9 +40,9 @@ class Watching:
         self._target = target
         self._policy = policy or WatchPolicy("here", target.job)
         self._changed = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -66,12 +66,16 @@ class Watching:
                 raise AssertionError(f"it did not come to that; seen last: {self.seen[-5:]}") from None
         return answer
 
-    async def judgement(self, *, within: float = 60) -> Judgement:
-        """Return what it concluded, once it has."""
+    async def conclusion(self, *, within: float = 60) -> Concluded:
+        """Return its last observation, once it has concluded."""
         await asyncio.wait_for(asyncio.shield(self._task), within)
         last = self.seen[-1][1]
         assert isinstance(last, Concluded)
-        return last.judgement
+        return last
+
+    async def judgement(self, *, within: float = 60) -> Judgement:
+        """Return what it concluded, once it has."""
+        return (await self.conclusion(within=within)).judgement
 
     @property
     def is_over(self) -> bool:

@@ -7,11 +7,9 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,10 +17,10 @@ from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Verdict
 from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.connect import open_pipe
-from airflow_supervisor_jobs.hosts.watch import Changed, Concluded, Observation, Output, Target, watch
+from airflow_supervisor_jobs.hosts.watch import Concluded, Output, watch
+from tests.services import watching as services
 from tests.services.host import OTHER, OWNER, Host
-
-MINE = Target("job", owner=OWNER, consumer="task")
+from tests.services.watching import MINE
 
 
 @pytest.fixture
@@ -31,51 +29,17 @@ async def host(root: Path) -> AsyncIterator[Host]:
         yield host
 
 
-class Watching:
-    """A watch of the job ``job`` beside the test."""
+class Watching(services.Watching):
+    """A watch of the host's job, and the pipes that it has opened."""
 
-    def __init__(self, host: Host, target: Target = MINE) -> None:
-        self.seen: list[Observation] = []
+    def __init__(self, host: Host) -> None:
         self.pipes: list[Pipe] = []
         self._host = host
-        self._changed = asyncio.Event()
-        self._policy = WatchPolicy("here", "job")
-        self._task = asyncio.create_task(self._run(target))
+        super().__init__(self._pipe)
 
-    async def until(self, what: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 30
-        while not what():
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
-            except asyncio.TimeoutError:
-                raise AssertionError(f"it did not come to that; seen last: {self.seen[-5:]}") from None
-
-    async def conclusion(self) -> Concluded:
-        await asyncio.wait_for(self._task, 60)
-        assert isinstance(self.seen[-1], Concluded)
-        return self.seen[-1]
-
-    @property
-    def texts(self) -> list[str]:
-        return [seen.text for seen in self.seen if isinstance(seen, Output)]
-
-    @property
-    def pids(self) -> list[int]:
-        return [seen.status.pid for seen in self.seen if isinstance(seen, Changed) and seen.status.pid]
-
-    def _pipe(self) -> AbstractAsyncContextManager[Pipe]:
+    def _pipe(self) -> Pipe:
         self.pipes.append(open_pipe(self._host.settings))
         return self.pipes[-1]
-
-    async def _run(self, target: Target) -> None:
-        observations = watch(target, self._policy, pipes=self._pipe, delays=lambda attempt: 0.05)
-        async with aclosing(observations):
-            async for seen in observations:
-                self.seen.append(seen)
-                self._changed.set()
-                if isinstance(seen, Concluded):
-                    assert await seen.confirm()
 
 
 async def supervisorctl(host: Host, *words: str) -> None:
