@@ -27,6 +27,7 @@ class View:
     :param watched_s: age of the watch.
     :param running_s: age of the programs' start, None before it.
     :param unreachable_s: age of the outage.
+    :param refused_s: age of the refusal, where the host is there and lets nobody in.
     :param ended_s: age of the first sight of each process's end.
     :param last_lines: newest output of each process, oldest first.
     """
@@ -40,6 +41,7 @@ class View:
     watched_s: float = 0.0
     running_s: float | None = None
     unreachable_s: float = 0.0
+    refused_s: float | None = None
     ended_s: Mapping[str, float] = field(default_factory=dict)
     last_lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -161,11 +163,14 @@ def _unreachable(policy: WatchPolicy, view: View) -> Judgement | None:
     if view.reachable:
         return None
     limit = policy.unreachable_timeout
-    final = limit is not None and view.unreachable_s >= limit
-    borne = f" for longer than unreachable_timeout ({limit:g} s); the job is left alone" if final else ""
-    return Judgement(
-        Verdict.UNREACHABLE, f"{_subject(policy)}: the host is out of sight{borne} ({view.error})", final=final
-    )
+    if view.refused_s is not None and view.refused_s >= policy.refused_timeout:
+        final, what = True, f"the host has let nobody in for {policy.refused_timeout:g} s; the job is left alone"
+    elif limit is not None and view.unreachable_s >= limit:
+        what = f"the host is out of sight for longer than unreachable_timeout ({limit:g} s); the job is left alone"
+        final = True
+    else:
+        final, what = False, "the host is out of sight"
+    return Judgement(Verdict.UNREACHABLE, f"{_subject(policy)}: {what} ({view.error})", final=final)
 
 
 def _subject(policy: WatchPolicy) -> str:

@@ -35,11 +35,14 @@ class WatchPolicy:
     :param endtime: the moment, in seconds since the epoch, at which it is.
     :param check_timeout: seconds of watching after which it is ``timed_out``.
     :param unreachable_timeout: seconds for which the host may be out of sight; None is without limit.
+    :param refused_timeout: seconds for which a host that is there may let nobody in: that mends only when somebody
+        changes something, and the end of the watch is what tells them.
     :param on_expire: how the watch of an expired job ends.
     :param watched_from: when the watching began (epoch), where that was before this process's first look.
     :param started_at: when the programs were started (epoch, the host's clock), where that was before
         the generation that runs now.
     :param unreachable_from: since when (epoch) the host has been out of sight, if it was when this watch began.
+    :param refused_from: since when (epoch) it has let nobody in, likewise.
     """
 
     host: str
@@ -50,10 +53,12 @@ class WatchPolicy:
     endtime: float | None = None
     check_timeout: float | None = None
     unreachable_timeout: float | None = None
+    refused_timeout: float = 3600.0
     on_expire: Outcome = Outcome.SUCCESS
     watched_from: float | None = None
     started_at: float | None = None
     unreachable_from: float | None = None
+    refused_from: float | None = None
 
     @classmethod
     def for_job(cls, job: Job, *, endtime: float | None = None, **changes: Any) -> WatchPolicy:

@@ -55,9 +55,10 @@ class Heard:
 
 @dataclass(frozen=True)
 class Parted:
-    """The subscription broke."""
+    """The subscription broke; ``refused``: it will not begin again before somebody changes something."""
 
     error: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Attendance:
             if isinstance(error, AgentError) and error.code == "not_installed":
                 self._put(Missing())
             else:
-                self._put(Parted(str(error)))
+                self._put(Parted(str(error), refused=isinstance(error, HostRefused)))
             await asyncio.sleep(_MAX_DELAY_S if isinstance(error, HostRefused) else self._delays(attempt))
 
     async def _listen(self, pipe: Pipe) -> None:

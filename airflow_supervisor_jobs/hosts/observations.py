@@ -43,10 +43,11 @@ class Changed:
 
 @dataclass(frozen=True)
 class Contact:
-    """The host came in sight, or went out of it because of ``error``."""
+    """The host came in sight, or went out of it because of ``error``; ``refused``: it is there and lets nobody in."""
 
     reachable: bool
     error: str | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True)

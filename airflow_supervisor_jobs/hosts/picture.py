@@ -52,6 +52,8 @@ class Picture:
         self._policy = policy
         self._began = at - _age(policy.watched_from, now)
         self._parted: float | None = at - _age(policy.unreachable_from, now)
+        refused = policy.refused_from is not None
+        self._refused: float | None = at - _age(policy.refused_from, now) if refused else None
         self._started: float | None = None
         self._owner_now: Mapping[str, str] | None = None
         self._gone = False
@@ -84,7 +86,7 @@ class Picture:
         self.looked, self.begun = True, True
         self._gone = False
         if not self.reachable:
-            self._parted, self._error = None, None
+            self._parted, self._refused, self._error = None, None, None
             yield Contact(reachable=True)
         for process, streams in answer.get("from", {}).items():
             for stream, position in streams.items():
@@ -94,20 +96,22 @@ class Picture:
             yield from self._status(raw, at, host_now=host_now)
         self._date_start(host_now, at)
 
-    def part(self, error: str, *, at: float) -> Iterator[Observation]:
-        """The host went out of sight."""
+    def part(self, error: str, *, refused: bool = False, at: float) -> Iterator[Observation]:
+        """The host went out of sight, or lets nobody in."""
         first, self.looked = not self.looked, True
-        if self.reachable or first:
+        other = refused != (self._refused is not None)
+        if self.reachable or first or other:
             self._parted = at if self._parted is None else self._parted
-            self._error = error
-            yield Contact(reachable=False, error=error)
+            yield Contact(reachable=False, error=error, refused=refused)
+        if other:
+            self._refused = at if refused else None
         self._error = error
 
     def miss(self, *, at: float) -> Iterator[Observation]:
         """The host is in sight, and the job is not installed there."""
         self.looked, self._gone, self.moved_at = True, True, at
         if not self.reachable:
-            self._parted, self._error = None, None
+            self._parted, self._refused, self._error = None, None, None
             yield Contact(reachable=True)
 
     def take(self, event: Mapping[str, Any], *, at: float) -> Iterator[Observation]:
@@ -152,6 +156,7 @@ class Picture:
             watched_s=at - self._began,
             running_s=None if self._started is None else at - self._started,
             unreachable_s=0.0 if self._parted is None else at - self._parted,
+            refused_s=None if self._refused is None else at - self._refused,
             ended_s={process: at - seen for process, (_generation, seen) in self._ended.items()},
             last_lines={process: lines for process in self.statuses if (lines := self._last_lines(process))},
         )
@@ -164,6 +169,8 @@ class Picture:
             waits.append(policy.check_timeout - view.watched_s)
         if not view.reachable and policy.unreachable_timeout is not None:
             waits.append(policy.unreachable_timeout - view.unreachable_s)
+        if view.refused_s is not None:
+            waits.append(policy.refused_timeout - view.refused_s)
         if view.reachable and policy.runtime is not None and view.running_s is not None:
             waits.append(policy.runtime - view.running_s)
         if view.reachable and policy.endtime is not None:

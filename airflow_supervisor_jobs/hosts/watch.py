@@ -176,7 +176,7 @@ class _Session:
         if isinstance(news, Heard):
             return picture.take(news.event, at=at)
         if isinstance(news, Parted):
-            return picture.part(news.error, at=at)
+            return picture.part(news.error, refused=news.refused, at=at)
         if isinstance(news, Missing):
             return picture.miss(at=at)
         return ()

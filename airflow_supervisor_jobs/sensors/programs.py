@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
+    AirflowTaskTimeout,
 )
 from typing_extensions import override
 
@@ -43,6 +44,9 @@ BEGUN_KEY = "watched_from"
 _RETRIED = frozenset({Verdict.FAILED, Verdict.LOST, Verdict.UNREACHABLE})
 _YEARS = 100 * 365 * 86400.0
 
+#: Tries that a watch has beyond those that start the job anew: for workers and API servers that are lost.
+SPARE_TRIES = 3
+
 
 class SupervisorProgramsSensor(BaseSensorOperator):
     """Ends when the job does, and as the job did; its log has the programs' lines while they run.
@@ -54,6 +58,9 @@ class SupervisorProgramsSensor(BaseSensorOperator):
 
     Its XCom says of each process its exit code or signal, when it ended and when that was noticed, also
     when the task fails. Of the clear ends, ``verdict`` has the word.
+
+    ``retries`` are for the job: so often it is started anew when it has failed. The task itself has
+    :data:`SPARE_TRIES` more, for a worker or an API server that is lost: such a try finds the running programs.
 
     :param configure_task_id: the task whose XCom is the run's pin.
     :param start_task_id: the task that started the programs.
@@ -74,6 +81,8 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         self.configure_task_id = configure_task_id
         self.start_task_id = start_task_id
         self.deferrable = deferrable
+        self.restarts = self.retries or 0
+        self.retries = self.restarts + SPARE_TRIES
         self._executing: Context | None = None
         self._ending: Ending | None = None
 
@@ -85,7 +94,7 @@ class SupervisorProgramsSensor(BaseSensorOperator):
             pin = pull_pin(context, self.configure_task_id)
             self._start_anew(pin, context)
             return self._defer(pin, context) if self.deferrable else super().execute(context)
-        except (ConfigError, HostRefused) as error:
+        except (ConfigError, HostRefused, AirflowTaskTimeout) as error:
             raise AirflowFailException(str(error)) from error
 
     @override
@@ -97,7 +106,8 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         if journal.judgement is not None:
             return PokeReturnValue(is_done=True, xcom_value=self.conclude(context, journal.event()))
         begun = recall(context, BEGUN_KEY) or {}
-        remember(context, BEGUN_KEY, {**begun, "unreachable_from": journal.unreachable_from})
+        outage = {"unreachable_from": journal.unreachable_from, "refused_from": journal.refused_from}
+        remember(context, BEGUN_KEY, {**begun, **outage})
         return PokeReturnValue(is_done=False)
 
     def conclude(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +120,9 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         judgement, records = Judgement.from_dict(event["judgement"]), dict(event["records"])
         pin = pull_pin(context, self.configure_task_id)
         generations = {name: record["generation"] for name, record in records.items() if record["ended_at"]}
-        remember(context, CONCLUDED_KEY, {"reported": generations})
+        concluded = self._concluded(context, generations)
+        again = judgement.verdict in _RETRIED and concluded["failures"] <= self.restarts
+        remember(context, CONCLUDED_KEY, {**concluded, "again": again, "started": False})
         context["ti"].xcom_push(key=VERDICT_KEY, value=judgement.verdict.value)
         outcome = judgement.outcome(on_expire=pin.watch_policy.on_expire)
         if outcome is Outcome.SUCCESS:
@@ -121,7 +133,7 @@ class SupervisorProgramsSensor(BaseSensorOperator):
             raise AirflowSkipException(judgement.message)
         words = "\n    ".join((judgement.message, *judgement.last_lines))
         self.log.error("%s", words)
-        raise AirflowException(words) if judgement.verdict in _RETRIED else AirflowFailException(words)
+        raise AirflowException(words) if again else AirflowFailException(words)
 
     @override
     def on_kill(self) -> None:
@@ -147,7 +159,8 @@ class SupervisorProgramsSensor(BaseSensorOperator):
 
     async def _look(self, pin: Pin) -> Journal:
         """Return what one look has shown."""
-        journal = Journal(self.log, unreachable_from=pin.watch_policy.unreachable_from)
+        policy = pin.watch_policy
+        journal = Journal(self.log, unreachable_from=policy.unreachable_from, refused_from=policy.refused_from)
         pipes = worker_pipes(pin.resolved_host())
         await mask_secrets(pin.secrets)
         async with aclosing(watch(watch_target(pin), pin.watch_policy, pipes=pipes, once=True)) as observations:
@@ -160,12 +173,23 @@ class SupervisorProgramsSensor(BaseSensorOperator):
     def _start_anew(self, pin: Pin, context: Context) -> None:
         """After a try whose verdict was told, the programs are started again; what runs is adopted."""
         concluded = recall(context, CONCLUDED_KEY)
-        if concluded is None:
+        if concluded is None or concluded.get("started"):
             return
+        if concluded.get("tries") == context["ti"].max_tries and not concluded["again"]:
+            return  # the worker was lost while the task was ending: it comes to the same end once more
         reported = concluded["reported"]
         ask(pin.resolved_host(), "ack", job=pin.job, consumer=CONSUMER, positions={}, reported=reported)
         start_programs(pin, self.log)
-        context["task_state_store"].delete(CONCLUDED_KEY)
+        remember(context, CONCLUDED_KEY, {**concluded, "started": True})
+
+    def _concluded(self, context: Context, generations: Mapping[str, int]) -> dict[str, Any]:
+        """Return what this end adds to what is remembered: a clear gives the task new tries, and the job new ones."""
+        tries, before = context["ti"].max_tries, recall(context, CONCLUDED_KEY) or {}
+        if before.get("tries") != tries:
+            before = {"failures": 0}
+        elif before["reported"] == generations:
+            return before
+        return {"tries": tries, "reported": dict(generations), "failures": before["failures"] + 1}
 
     def _watching(self, pin: Pin, context: Context) -> Pin:
         """Return the pin with the moments that this try's limits count from."""
@@ -177,6 +201,7 @@ class SupervisorProgramsSensor(BaseSensorOperator):
             check_timeout=min(self._limits_s(pin), default=None),
             watched_from=begun["at"],
             unreachable_from=begun["unreachable_from"],
+            refused_from=begun.get("refused_from"),
             started_at=began_at(pin, context, self.start_task_id),
         )
 

@@ -32,11 +32,13 @@ class Journal:
     :param log: the task's own logger: Airflow routes lines by the context they are logged in.
     :param clock: the time in seconds since the epoch.
     :param unreachable_from: since when the host has been out of sight, if it is.
+    :param refused_from: since when it has let nobody in, if it does not.
     """
 
     log: Log
     clock: Callable[[], float] = time.time
     unreachable_from: float | None = None
+    refused_from: float | None = None
     judgement: Judgement | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     noticed: dict[str, float] = field(default_factory=dict)
@@ -67,11 +69,13 @@ class Journal:
 
     def _note_contact(self, contact: Contact) -> None:
         if contact.reachable:
-            self.unreachable_from = None
+            self.unreachable_from = self.refused_from = None
             self.log.info("The host is in sight")
         else:
             self.unreachable_from = self.unreachable_from or self.clock()
-            self.log.warning("The host is out of sight, nothing follows about its programs: %s", contact.error)
+            self.refused_from = (self.refused_from or self.clock()) if contact.refused else None
+            what = "lets nobody in" if contact.refused else "is out of sight"
+            self.log.warning("The host %s, nothing follows about its programs: %s", what, contact.error)
 
     def _note_status(self, status: ProcessStatus, *, quietly: bool = False) -> None:
         record = essentials(status)

@@ -70,6 +70,18 @@ def test_it_knows_since_when_the_host_is_out_of_sight() -> None:
     assert journal.unreachable_from is None
 
 
+def test_it_says_that_a_host_out_of_sight_is_there_again_and_lets_nobody_in() -> None:
+    lines, now = Lines(), iter([40.0, 50.0, 60.0])
+    journal = Journal(lines, clock=lambda: next(now))
+    journal.note(Contact(reachable=False, error="cut"))
+    assert journal.refused_from is None
+    journal.note(Contact(reachable=False, error="another host key", refused=True))
+    assert (journal.unreachable_from, journal.refused_from) == (50.0, 60.0)
+    assert "lets nobody in" in lines[-1]
+    journal.note(Contact(reachable=True))
+    assert journal.refused_from is None
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "refined"),
     [

@@ -160,3 +160,13 @@ async def test_a_request_outlasts_an_outage(short_folder: Path, root: Path, monk
         await asyncio.to_thread(server.start)
         event = await asyncio.wait_for(asking, 60)
     assert event["result"]["jobs"] == []
+
+
+async def test_a_host_that_shows_another_key_is_not_borne_for_ever(short_folder: Path, root: Path) -> None:
+    with EmbeddedSSH(short_folder / "e") as server, EmbeddedSSH(short_folder / "o") as other:
+        address = {**server.host(), "known_hosts": None, "host_key": other.host_key}
+        job = Job(name="feed", host=Host(name="site", root=str(root), **address), programs={"p": Program(command="a")})
+        pin = pin_of(job).with_policy(refused_timeout=0.5)
+        event = await asyncio.wait_for(fired(SupervisorProgramsTrigger(pin=pin.to_dict(), task=TASK).run()), 60)
+    assert event["judgement"]["verdict"] == "unreachable"
+    assert "it shows another host key" in event["judgement"]["message"]
