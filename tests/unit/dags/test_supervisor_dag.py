@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow_supervisor_jobs.config import AirflowOptions, Job, Program, Watch
 from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
 from airflow_supervisor_jobs.exceptions import ConfigError
+from airflow_supervisor_jobs.sensors.programs import SPARE_TRIES
 
 STEPS = [
     "configure_supervisord",
@@ -75,13 +76,13 @@ def test_the_options_of_the_watch() -> None:
     options = AirflowOptions(watch=Watch.RESCHEDULE, check_interval=30, retries=2, retry_delay=60)
     watch = SupervisorDAG(job=job(airflow=options)).watch_programs
     assert (watch.deferrable, watch.mode, watch.poke_interval) == (False, "reschedule", 30)
-    assert (watch.retries, watch.retry_delay) == (2, timedelta(seconds=60))
+    assert (watch.restarts, watch.retries, watch.retry_delay) == (2, 2 + SPARE_TRIES, timedelta(seconds=60))
     assert SupervisorDAG(job=job()).watch_programs.deferrable
 
 
 def test_default_args_count_unless_the_job_says_otherwise() -> None:
     dag = SupervisorDAG(job=job(airflow=AirflowOptions(retries=1)), default_args={"retries": 9, "pool": "mine"})
-    assert (dag.start_programs.retries, dag.watch_programs.retries) == (9, 1)
+    assert (dag.start_programs.retries, dag.watch_programs.retries) == (9, 1 + SPARE_TRIES)
     assert dag.watch_programs.pool == "mine"
 
 
