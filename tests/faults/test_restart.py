@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.campaign.trial import Trial
+from tests.faults.campaign.trial import TRIALS, Trial
 from tests.programs.ledger import Ledger
 from tests.services.host import OWNER, Host
 
@@ -43,6 +43,17 @@ async def test_as_many_starts_as_allowed_and_no_more(
         assert (ended["generation"], ended["restarts"]) == (starts, starts - 1)
         records = sorted(int(path.stem) for path in (root / "jobs/job/p/exit").glob("*.json"))
         assert records == list(range(1, starts + 1))
+
+
+@pytest.mark.skipif(TRIALS == 1, reason="takes a minute: make faults tries it")
+@pytest.mark.promise("G8", "crashes after 30 s", weight=0.1)
+async def test_a_crash_long_after_the_start_counts_as_well(root: Path, ledger: Ledger, scripted: Scripted) -> None:
+    async with Host(root) as host:
+        restart = {**AT_ONCE, "attempts": 1}
+        await host.install(programs=scripted("--exit-code", "3", "--run-for", "30", autorestart=True, restart=restart))
+        await host.start()
+        ended = (await host.wait(lambda s: (s["p"]["record"] or {}).get("final"), within=100))["p"]
+        assert (len(ledger.starts()), ended["generation"]) == (2, 2)
 
 
 async def test_the_records_of_a_long_crash_loop_do_not_pile_up(root: Path) -> None:
