@@ -183,7 +183,10 @@ class Agent:
 
     def watch(self, params: "dict[str, Any]") -> "dict[str, Any]":
         """Begin a watch."""
-        return self.watcher.call(lambda: self.watcher.subscribe(params))  # type: ignore[no-any-return]
+        record = self.root.job(check_name(params.get("job"), "job"))
+        # Asked here: a supervisord that does not answer is not to hold up the watcher's thread.
+        status = self.jobs.job_status(record, params.get("programs"))
+        return self.watcher.call(lambda: self.watcher.subscribe(params, record, status))  # type: ignore[no-any-return]
 
     def unwatch(self, params: "dict[str, Any]") -> "dict[str, Any]":
         """End a watch."""

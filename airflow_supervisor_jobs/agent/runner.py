@@ -369,8 +369,7 @@ class Place:
         self.stop = os.path.join(self.folder, "stop.json")
         self.exits = os.path.join(self.folder, "exit")
         self.lease = os.path.join(self.job_folder, "lease")
-        # job.lock is the job's own; no process has a name that begins with a dot.
-        self.lock = os.path.join(root, "locks", job, (".job" if process == "job" else process) + ".lock")
+        self.lock = os.path.join(root, "locks", job, process + ".lock")
 
     def config(self, digest: str, kind: str) -> str:
         """Return this process's file in one version of the job's config: its ``process``, or its ``env``.

@@ -12,7 +12,6 @@ from .jobs import STREAMS, Jobs
 from .keeper import Keeper
 from .kernel import Inotify, pidfd
 from .orders import Orders
-from .root import check_name
 from .runner import read_json
 from .watched import Process, Subscription
 from .wire import Outbox
@@ -322,15 +321,17 @@ class Watcher:
 
     # Verbs, in the watcher's thread
 
-    def subscribe(self, params: "dict[str, Any]") -> "dict[str, Any]":
-        """Begin a watch; return its number, the job's status, and where the output that follows begins."""
-        record = self.jobs.root.job(check_name(params.get("job"), "job"))
-        programs = params.get("programs")
-        status = self.jobs.job_status(record, programs)
+    def subscribe(
+        self, params: "dict[str, Any]", record: "dict[str, Any]", status: "dict[str, Any]"
+    ) -> "dict[str, Any]":
+        """Begin a watch; return its number, the job's status, and where the output that follows begins.
+
+        :param status: of the job a moment ago; what has changed since is told.
+        """
         self.last_number += 1
         sub = Subscription(self.last_number, record["owner"], params)
         begins = {}
-        for spec, one in zip(self.jobs.processes(record, programs), status["processes"]):
+        for spec, one in zip(self.jobs.processes(record, params.get("programs")), status["processes"]):
             process = self.process(sub.job, spec, one)
             begins[process.name] = sub.add(process, one)
             process.info = process.info or ({"statename": one["state"], "start": 0} if one["state"] else None)

@@ -116,6 +116,7 @@ def acknowledge(jobs: Jobs, params: "dict[str, Any]") -> None:
         os.makedirs(os.path.join(folder, "cursor"), mode=0o700, exist_ok=True)
         with ACKNOWLEDGING:
             kept = cursor(folder, consumer)
-            kept["positions"].update(change.get("positions", {}))
+            for stream, position in change.get("positions", {}).items():
+                kept["positions"][stream] = max(position, kept["positions"].get(stream, 0))
             kept["reported"] = max(kept["reported"], change.get("reported", 0))
             write_json(cursor_file(folder, consumer), kept)
