@@ -18,7 +18,7 @@ from airflow_supervisor_jobs.config.daemon import (
 )
 from airflow_supervisor_jobs.config.host_key import HostKey
 from airflow_supervisor_jobs.config.names import Name
-from airflow_supervisor_jobs.config.values import Boolean, Duration, Strings, Text, is_template
+from airflow_supervisor_jobs.config.values import Boolean, ByteSize, Duration, Strings, Text, is_template
 
 #: The folder on a host that one supervisord serves, unless a host says otherwise.
 DEFAULT_ROOT = "~/.airflow-supervisor-jobs"
@@ -94,6 +94,12 @@ class Host(Model):
 
     python: Annotated[Text | None, Field(min_length=1), Owner.CLIENT] = None
     """The host's Python, 3.6 or newer; `python3` by default, on the local host the one that asks."""
+
+    log_retention: Annotated[Duration | None, Owner.AGENT] = 30 * 86400
+    """Seconds for which the logs and records of a job that was removed are kept; null is for ever."""
+
+    log_retention_size: Annotated[ByteSize | None, Owner.AGENT] = None
+    """How much of the disk they may take together, as `10GB`; the oldest go first."""
 
     supervisord: Supervisord = Supervisord()
     """The `[supervisord]` section, and which supervisord to use."""

@@ -39,7 +39,12 @@ def _spec(job: Job, environ: Mapping[str, str]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "job": job.name,
-        "daemon": {"conf": write_daemon(job.host, environ), "attach": daemon.attach, "command": daemon.command},
+        "daemon": {
+            "conf": write_daemon(job.host, environ),
+            "attach": daemon.attach,
+            "command": daemon.command,
+            "retention": {"age": job.host.log_retention, "size": job.host.log_retention_size},
+        },
         "conf": write_conf(job),
         "lease": job.airflow.lease,
         "outlives": not job.airflow.stop_on_exit,

@@ -26,7 +26,16 @@ WATCH_TASK = "watch_programs"
 UNFINISHED = ("running", "deferred", "up_for_reschedule")
 
 #: What only supervisord's own file on a host needs: two hosts that differ in it alone are one.
-_ONLY_FOR_SETUP = {"unix_http_server", "inet_http_server", "rpc_interfaces", "include", "supervisorctl", "supervisord"}
+_ONLY_FOR_SETUP = {
+    "unix_http_server",
+    "inet_http_server",
+    "rpc_interfaces",
+    "include",
+    "supervisorctl",
+    "supervisord",
+    "log_retention",
+    "log_retention_size",
+}
 
 #: By what two hosts are one.
 _PLACE = ("ssh_conn_id", "hostname", "port", "username", "root")

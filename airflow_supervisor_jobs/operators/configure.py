@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 PIN_KEY = "pin"
 
 #: The parts of a host that only its supervisord.conf needs: they may hold passwords, so no pin has them.
-_ONLY_FOR_SETUP = {"unix_http_server", "inet_http_server", "rpc_interfaces", "include", "supervisorctl"}
+_ONLY_FOR_SETUP = {
+    "unix_http_server", "inet_http_server", "rpc_interfaces", "include", "supervisorctl", "log_retention",
+    "log_retention_size",
+}  # fmt: skip
 
 
 class ConfigureSupervisordOperator(SupervisorOperator):
