@@ -208,7 +208,7 @@ class Jobs:
         return {
             "job": record["job"], "owner": record["owner"], "hash": record["hash"],
             "installed_at": record["installed_at"], "released": record["released"],
-            "outlives": bool(record["spec"].get("outlives")),
+            "outlives": bool(record["spec"].get("outlives")), "installed_by": record["installed_by"],
             "processes": [self.status(record, spec, infos.get(full_name(spec))) for spec in specs],
         }  # fmt: skip
 

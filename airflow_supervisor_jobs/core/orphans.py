@@ -74,6 +74,8 @@ class HeldJob(BaseModel):
 
     job: str
     owner: dict[str, str] | None = None
+    #: Who has installed it last, and will own it when it has started it.
+    installed_by: dict[str, str] | None = None
     #: Whether it was meant to outlive its run: ``stop_on_exit: false``.
     outlives: bool = False
     processes: tuple[ProcessStatus, ...] = ()
@@ -81,8 +83,13 @@ class HeldJob(BaseModel):
     @property
     def run(self) -> Run | None:
         """The run that it belongs to, or None: a person has started it."""
-        owner = self.owner or {}
-        return Run(owner["dag_id"], owner["run_id"]) if {"deployment", "dag_id", "run_id"} <= owner.keys() else None
+        return _run_of(self.owner)
+
+    @property
+    def heir(self) -> Run | None:
+        """The run of the same Airflow that has installed it last, or None."""
+        ours = self.owner and self.installed_by and self.owner["deployment"] == self.installed_by["deployment"]
+        return _run_of(self.installed_by) if ours else None
 
     @property
     def live(self) -> tuple[ProcessStatus, ...]:
@@ -167,9 +174,19 @@ def in_question(jobs: Iterable[HeldJob], *, deployment: str) -> list[HeldJob]:
 
 
 def find_orphans(jobs: Iterable[HeldJob], states: Mapping[Run, RunState]) -> list[Orphan]:
-    """Return those of ``jobs`` whose run is over; a run that ``states`` does not have may well be active."""
+    """Return those of ``jobs`` whose run is over, and that no other is about to take over.
+
+    :param states: of runs and heirs; one that it does not have may well be active.
+    """
     found = [Orphan(each, each.run, states.get(each.run, RunState.ACTIVE)) for each in jobs if each.run is not None]
-    return [each for each in found if each.state is not RunState.ACTIVE]
+    return [each for each in found if each.state is not RunState.ACTIVE and not _is_awaited(each.held, states)]
+
+
+def _is_awaited(held: HeldJob, states: Mapping[Run, RunState]) -> bool:
+    """Return whether somebody else than its owner has installed the job, and may be about to start it."""
+    if held.installed_by in (None, held.owner):
+        return False
+    return held.heir is None or states.get(held.heir, RunState.ACTIVE) is RunState.ACTIVE
 
 
 def seen_twice(before: Sequence[Orphan], now: Sequence[Orphan]) -> list[Orphan]:
@@ -200,6 +217,11 @@ def hosts_of(jobs: Iterable[Job]) -> list[Host]:
 def is_templated(host: Host) -> bool:
     """Return whether something in it has yet to be rendered by Airflow."""
     return any(isinstance(value, str) and is_template(value) for value in host.model_dump().values())
+
+
+def _run_of(owner: Mapping[str, str] | None) -> Run | None:
+    owner = owner or {}
+    return Run(owner["dag_id"], owner["run_id"]) if {"deployment", "dag_id", "run_id"} <= owner.keys() else None
 
 
 def _checked(model: type[_Model], items: Any, *, host: str) -> list[_Model]:

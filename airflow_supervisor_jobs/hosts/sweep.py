@@ -124,7 +124,8 @@ async def _look_twice(pipe: Pipe, how: Sweeping, airflow: Airflow) -> _Look:
 async def _look(pipe: Pipe, how: Sweeping, airflow: Airflow) -> _Look:
     held = await _held(pipe)
     ours = in_question(held, deployment=airflow.deployment)
-    orphans = find_orphans(ours, {each.run: airflow.state_of(each.run) for each in ours if each.run is not None})
+    runs = {run for each in ours for run in (each.run, each.heir) if run is not None}
+    orphans = find_orphans(ours, {run: airflow.state_of(run) for run in runs})
     watched = [each for each in held if each not in [orphan.held for orphan in orphans]]
     # Asked after the host: what ended in between waits no more.
     watches = airflow.watches(watched)

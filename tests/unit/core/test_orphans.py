@@ -46,6 +46,23 @@ def test_a_job_of_whose_run_nothing_is_said_is_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("heir", "state", "is_orphan"),
+    [
+        ({**OURS, "run_id": "second"}, RunState.ACTIVE, False),
+        ({**OURS, "run_id": "second"}, RunState.OVER, True),
+        ({**OURS, "run_id": "second", "deployment": "theirs"}, RunState.UNKNOWN, False),
+        ({"deployment": "cli", "user": "ann@desk"}, RunState.UNKNOWN, False),
+        (OURS, RunState.OVER, True),
+    ],
+)
+def test_a_job_that_somebody_is_about_to_take_over_is_none(
+    heir: dict[str, str], state: RunState, is_orphan: bool
+) -> None:
+    states = {FIRST: RunState.OVER, Run("feed", "second"): state}
+    assert bool(find_orphans([held(installed_by=heir)], states)) is is_orphan
+
+
+@pytest.mark.parametrize(
     "owner",
     [
         pytest.param({**OURS, "deployment": "theirs"}, id="another Airflow's"),
