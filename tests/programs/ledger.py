@@ -34,8 +34,8 @@ class Entry:
 
     @classmethod
     def parse(cls, line: str) -> Entry:
-        """Return the entry that a line holds."""
-        facts: dict[str, Any] = json.loads(line)
+        """Return the entry that a line holds, behind the torn line of a process that was killed while it wrote."""
+        facts: dict[str, Any] = json.loads(line[line.rindex('{"event"') :])
         return cls(**{**facts, "argv": tuple(facts.get("argv", ()))})
 
     def is_by(self, start: Entry) -> bool:
