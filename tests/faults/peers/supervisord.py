@@ -51,7 +51,7 @@ class _OverSocket(Transport):
 
 
 class Supervisord(System):
-    """One supervisord with one program: not restarted, stopped and killed as a group, all else by its defaults."""
+    """One supervisord with one program: never restarted, stopped and killed as a group; all else by its defaults."""
 
     name = "plain supervisord"
 
@@ -66,7 +66,7 @@ class Supervisord(System):
 
     @override
     async def start(self, command: list[str]) -> None:
-        self.configure(command, "autorestart=false\nstopasgroup=true\nkillasgroup=true")
+        self.configure(command, "autorestart=false\nstartsecs=0\nstopasgroup=true\nkillasgroup=true")
         await self.start_anew()
 
     def configure(self, command: list[str], more: str) -> None:
