@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 STREAMS = ("stdout", "stderr")
+RUNNER_PATIENCE = 5.0
 DIGEST = re.compile(r"[0-9a-f]{16,64}\Z")
 
 
@@ -161,6 +162,7 @@ class Jobs:
                     self.root.forget_job(job, purge)
                 return {"removed": False}
             self.refuse_stranger(record, owner)
+            self.wait_for_runners(record)
             for process in self.alive(record):
                 raise Refusal("running", "it still runs: stop it first", job, process)
             with self.root.lock():
@@ -168,6 +170,18 @@ class Jobs:
                 self.root.forget_job(job, purge)
                 self.daemon.write_programs(gone=groups_of(record))
             return {"removed": True}
+
+    def wait_for_runners(self, record: "dict[str, Any]") -> None:
+        """Return once the runners of what has ended have gone as well: the last record comes a moment before."""
+
+        def is_over(process: str) -> bool:
+            place = self.root.place(record["job"], process)
+            ended = read_json(place.exit(place.last_generation())) or {}
+            return bool(ended.get("final") and ended.get("complete"))
+
+        deadline = time.monotonic() + RUNNER_PATIENCE
+        while any(map(is_over, self.alive(record))) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def refuse_stranger(self, record: "dict[str, Any]", owner: "Any") -> None:
         """Refuse an order from somebody whose job it no longer is; ``owner`` None stands for anybody."""
