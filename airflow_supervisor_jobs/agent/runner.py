@@ -312,14 +312,15 @@ def own_cgroup() -> "str | None":
 def make_cgroup(name: str) -> "str | None":
     """Return the folder of a new cgroup below our own, None where the host gives us none."""
     above = own_cgroup()
+    if above is None:
+        return None
     folder = "%s/%s" % (above, name)
+    remove_cgroup(folder)  # an empty one, of a runner that was killed
     try:
-        if above:
-            os.mkdir(folder)
-            return folder
+        os.mkdir(folder)
     except OSError:
-        pass
-    return None
+        return None
+    return folder
 
 
 def join_cgroup(folder: "str | None") -> None:

@@ -44,3 +44,21 @@ async def test_what_is_long_over_goes_and_what_is_in_use_stays(
         assert sorted((root / "agent").rglob("*")) == in_use
         assert {path.name for path in (root / "jobs").iterdir()} == {"running", "removed_lately", "another"}
         assert len(ledger.alive()) == 1
+
+
+async def test_of_what_is_over_the_oldest_goes_when_it_takes_too_much_room(root: Path) -> None:
+    job = {
+        "programs": {"p": {"command": "head -c 300000 /dev/zero"}},
+        "host": {"log_retention": None, "log_retention_size": "900KB"},
+    }
+    async with Host(root) as host:
+        for number in range(4):
+            await host.install(name=f"over_{number}", **job)
+            await host.start(f"over_{number}")
+            await host.wait_ended(f"over_{number}")
+            await host.pipe.request("remove", job=f"over_{number}", owner=OWNER, purge=False)
+            folder = root / "jobs" / f"over_{number}"
+            for path in [folder, *folder.rglob("*")]:
+                os.utime(path, (LONG_AGO + number, LONG_AGO + number), follow_symlinks=False)
+        await host.install(name="kept", **job)
+        assert {path.name for path in (root / "jobs").iterdir()} == {"kept", "over_2", "over_3"}
