@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from airflow_supervisor_jobs.exceptions import AgentError
+from airflow_supervisor_jobs.exceptions import AgentError, HostError
 from tests.services.host import OTHER, Host
+from tests.services.parts import Versions
 
+PAGE = 4096
 Scripted = Callable[..., dict[str, Any]]
 
 
@@ -28,11 +30,13 @@ def small_disk(root: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", root], check=True)
 
 
-def fill(path: Path) -> None:
-    """Use up the disk that the file is on."""
-    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
+def fill(path: Path, *, but_for: int = 0) -> None:
+    """Use up the disk that the file is on, but for so many pages."""
+    with path.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * PAGE)
+        file.truncate(file.tell() // PAGE * PAGE - but_for * PAGE)
 
 
 @pytest.mark.promise("G12", "8 MiB of output on a disk of 2 MiB", weight=0.5)
@@ -66,3 +70,26 @@ async def test_an_installation_on_a_full_disk_is_refused_and_changes_nothing(
         status = (await host.status())["p"]
         assert (status["pid"], status["state"]) == (pid, "RUNNING")
         await host.install(OTHER, name="other", programs=scripted("--run-for", "600"))
+
+
+@pytest.mark.promise("G10", "an installation while the disk fills up, at every page")
+async def test_an_installation_that_runs_out_of_room_leaves_the_old_or_the_new(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    versions = Versions(tmp_path)
+    filler = small_disk / "filler"
+    async with Host(small_disk) as host:
+        await host.install(programs=versions.programs("v0"))
+        await host.start()
+        before, pages = await versions.newest(), 0
+        while before != {f"v{pages}"} or not pages:
+            pages += 1
+            fill(filler, but_for=pages)
+            with contextlib.suppress(HostError):
+                await host.install(programs=versions.programs(f"v{pages}"))
+            filler.unlink()
+            subprocess.run([small_disk / "bin/supervisorctl", "restart", "job:*"], check=True, capture_output=True)
+            after = await versions.newest()
+            assert after in (before, {f"v{pages}"})
+            before = after
+        assert pages > 5

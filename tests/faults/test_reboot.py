@@ -35,6 +35,7 @@ async def seen_phases(host: Host, ends: str) -> list[str]:
     return phases
 
 
+@pytest.mark.promise("G2", "the host reboots after the end")
 async def test_what_had_ended_before_is_told_after(
     root: Path, machine: Machine, ledger: Ledger, scripted: Scripted
 ) -> None:
@@ -50,6 +51,7 @@ async def test_what_had_ended_before_is_told_after(
         assert len(ledger.starts()) == 1
 
 
+@pytest.mark.promise("G4", "the host reboots while the program runs")
 async def test_what_ran_is_lost(root: Path, machine: Machine, ledger: Ledger, scripted: Scripted) -> None:
     async with Host(root, python=machine.python) as host:
         await host.install(programs=scripted("--run-for", "600"))
@@ -63,6 +65,7 @@ async def test_what_ran_is_lost(root: Path, machine: Machine, ledger: Ledger, sc
         assert len(ledger.starts()) == 1
 
 
+@pytest.mark.promise("G1", "the host reboots, and the program is to be restarted")
 async def test_what_is_to_outlive_it_is_started_again_by_a_watch_and_never_called_lost(
     root: Path, machine: Machine, ledger: Ledger, scripted: Scripted
 ) -> None:
