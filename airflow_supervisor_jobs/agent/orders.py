@@ -66,29 +66,28 @@ class Orders:
         """Have supervisord's runners stand in for what outlived the last one, and start again what a reboot ended."""
         with contextlib.suppress(Refusal), self.root.lock(job):
             record = self.root.job(job)
-            attached = []
-            for spec, place, run in self.unattended(record):
+            unattended = list(self.unattended(record))
+            for spec, place, run in unattended:
                 info = self.daemon.info([full_name(spec)]).get(full_name(spec), {})
-                if info.get("statename") in RUNNING:
-                    continue
-                if not is_runner_alive(run):
-                    self.start_after_reboot(record, spec, place, run)
-                elif spec["if_supervisord_dies"] == "stop":
-                    send(run["runner_pid"], SIGTERM)
-                else:
-                    self.order(place, "attach", run["generation"], run["owner"], "agent")
-                    self.call_start(record, spec)
-                    attached.append(place)
-            self.wait_until_attached(attached)
+                if info.get("statename") not in RUNNING:
+                    with contextlib.suppress(Refusal):  # one process's trouble is not the others'
+                        self.resume_process(record, spec, place, run)
+            self.wait_until_attached([place for _, place, _ in unattended])
 
-    def start_after_reboot(
+    def resume_process(
         self, record: "dict[str, Any]", spec: "dict[str, Any]", place: "Any", run: "dict[str, Any]"
     ) -> None:
-        """Start a generation after one that went down with the host; where that fails, that one is lost."""
+        """Resume one process, by an order that is taken back where supervisord does not carry it out."""
         before = read_json(place.next)
-        # First the order: so nobody sees a moment at which the process is just lost.
-        self.order(place, "start", place.last_generation() + 1, run["owner"], "agent, after a reboot")
-        place.end_leftovers()
+        if not is_runner_alive(run):
+            # First the order: so nobody sees a moment at which the process is just lost.
+            self.order(place, "start", place.last_generation() + 1, run["owner"], "agent, after a reboot")
+            place.end_leftovers()
+        elif spec["if_supervisord_dies"] == "stop":
+            send(run["runner_pid"], SIGTERM)
+            return
+        else:
+            self.order(place, "attach", run["generation"], run["owner"], "agent")
         try:
             self.call_start(record, spec)
         except Refusal:
