@@ -139,6 +139,7 @@ async def test_a_storm_leaves_one_copy_at_most_and_a_stop_leaves_none(
     shape, program = trial.random.choice(SHAPES), trial.random.choice(PROGRAMS)
     storm = Storm(root, trial.random, scripted("--run-for", "600", "--beat-every", "0.01", *shape, **program))
     await storm.start()
+    ledger.wait_for(lambda book: book.starts())  # later ones may be stopped before they can write
     for _ in range(trial.random.randint(3, 8)):
         await storm.blow()
         await trial.moment(within=0.2)
@@ -147,5 +148,4 @@ async def test_a_storm_leaves_one_copy_at_most_and_a_stop_leaves_none(
     await storm.start()
     await storm.stop()
     assert ledger.copies() == []
-    assert ledger.starts()
     assert ledger.alive() == []
