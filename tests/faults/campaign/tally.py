@@ -18,6 +18,7 @@ class Row:
 
     promise: str
     fault: str
+    runs: int = 0
     trials: int = 0
     violations: int = 0
     failed: list[str] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Tally:
         if report.failed:
             self._failed.add(report.nodeid)
         if report.when == "teardown" and (not row.skipped or report.nodeid in self._failed):
+            row.runs += 1
             row.trials += told.get("tried", 1)
             if report.nodeid in self._failed:
                 row.violations += told.get("violated", 1)

@@ -9,12 +9,12 @@ from tests.faults.campaign.tally import Tally
 
 
 @pytest.mark.parametrize(
-    ("trials", "violations", "words"), [(300, 0, "1 %"), (287, 0, "1 %"), (40, 0, "7.5 %"), (300, 1, "–"), (0, 0, "–")]
+    ("runs", "violations", "words"), [(300, 0, "1 %"), (40, 0, "7.5 %"), (300, 1, "–"), (2, 0, "–"), (0, 0, "–")]
 )
-def test_the_bound_is_three_in_so_many_trials_and_only_where_nothing_was_found(
-    trials: int, violations: int, words: str
+def test_the_bound_is_three_in_so_many_runs_and_only_where_nothing_was_found(
+    runs: int, violations: int, words: str
 ) -> None:
-    assert bound(trials, violations) == words
+    assert bound(runs, violations) == words
 
 
 def test_the_page_has_room_for_both_tables() -> None:
@@ -32,13 +32,13 @@ def test_a_table_replaces_the_last_one_and_nothing_else(tmp_path) -> None:
 
 def test_a_promise_has_a_sum_and_what_was_skipped_its_reason() -> None:
     rows = [
-        {"promise": "G1", "fault": "a", "trials": 2, "violations": 1, "skipped": ""},
-        {"promise": "G1", "fault": "b", "trials": 1, "violations": 0, "skipped": ""},
-        {"promise": "G2", "fault": "c", "trials": 0, "violations": 0, "skipped": "no root"},
+        {"promise": "G1", "fault": "a", "runs": 2, "trials": 2, "violations": 1, "skipped": ""},
+        {"promise": "G1", "fault": "b", "runs": 1, "trials": 1, "violations": 0, "skipped": ""},
+        {"promise": "G2", "fault": "c", "runs": 0, "trials": 0, "violations": 0, "skipped": "no root"},
     ]
     lines = own_table(rows)
-    assert "| **G1** | **all** | **3** | **1** | **–** |" in lines
-    assert "| G2 | c | not run: no root | | |" in lines
+    assert "| **G1** | **all** | **3** | **3** | **1** | **–** |" in lines
+    assert "| G2 | c | not run: no root | | | |" in lines
 
 
 def test_what_could_not_be_tried_on_a_system_says_why() -> None:
@@ -59,7 +59,7 @@ def test_a_trial_counts_once_however_many_of_its_reports_failed() -> None:
     for when in ("setup", "call", "teardown"):
         tally.add(report("t[trial1]", when, "passed", tried=287, violated=1))
     row = tally.rows["G2", "f"]
-    assert (row.trials, row.violations, row.failed) == (574, 4, ["t[trial0]"])
+    assert (row.runs, row.trials, row.violations, row.failed) == (2, 574, 4, ["t[trial0]"])
 
 
 def report(test: str, when: str, outcome: str, **told: int) -> pytest.TestReport:

@@ -88,4 +88,4 @@ class Ours(System):
 
     @override
     async def mark_failed(self) -> None:
-        raise NotRun("tried on a real Airflow, see G9")
+        raise NotRun("its trigger asks a real Airflow, which this script has not")
