@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults lint format clean
+.PHONY: help install demo test faults bench lint format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,16 @@ faults: install ## Break things, N times each, and write the table of docs/expla
 	fi; \
 	$(BIN)/python -m tests.faults.campaign.table && exit $$status
 
+# Compared with, in an environment of its own with the same Airflow.
+DAG_FACTORY := dag-factory==1.1.0
+ONLY ?=
+
+bench: install ## Measure what it costs beside what people use, and write docs/explanation/performance.md; ONLY="exits idle", QUICK=1
+	@[[ -e .bench/dag-factory/bin/python ]] || { .ci/uv venv --quiet .bench/dag-factory && \
+	    .ci/uv pip install --quiet --python .bench/dag-factory/bin/python $(DAG_FACTORY) \
+	        "apache-airflow==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("apache-airflow"))')"; } || true
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ONLY)
+
 lint: $(INSTALLED) ## What a change must pass besides the tests
 	@.ci/lint
 
@@ -55,5 +65,5 @@ format: $(INSTALLED) ## Put the code into its form
 	@$(BIN)/ruff format --quiet .
 
 clean: ## Remove all that the other targets made
-	rm -rf $(VENV) .uv .demo .airflow .faults .peers dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .uv .demo .airflow .faults .peers .bench dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,209 @@
+"""What the benchmarks play on: jobs behind a real SSH server, and whatever watches them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.ssh.triggers.ssh_remote_job import SSHRemoteJobTrigger
+from airflow.providers.ssh.utils.remote_job import RemoteJobPaths, build_posix_wrapper_command
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_supervisor_jobs.config import Job, make_job, render_spec
+from airflow_supervisor_jobs.core.policy import WatchPolicy
+from airflow_supervisor_jobs.hosts.connect import open_pipe
+from airflow_supervisor_jobs.hosts.settings import resolve
+from airflow_supervisor_jobs.hosts.stream import StreamPipe
+from airflow_supervisor_jobs.operators.configure import reachable_part
+from airflow_supervisor_jobs.triggers.pin import Pin
+from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
+from tests.services.link import Link
+from tests.services.processes import end_processes_of
+from tests.services.sshd import OpenSSH
+
+OWNER = {"deployment": "bench", "dag_id": "bench", "run_id": "1", "task_id": "", "map_index": "-1"}
+#: How many requests are under way at once while a host is filled.
+_AT_ONCE = 25
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """Lend an empty folder with a short path; what was started in it has ended afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="sjb", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        end_processes_of(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def delayed(port: int, *, seconds: float) -> Iterator[int]:
+    """Lend a port that leads to ``port`` with so much delay each way; none is the port itself."""
+    if not seconds:
+        yield port
+        return
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    link = Link(port)
+    link.delay_s = seconds
+
+    def do(step: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(step, loop).result(30)
+
+    do(link.__aenter__())
+    try:
+        yield link.port
+    finally:
+        do(link.__aexit__())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.close()
+
+
+class Ours:
+    """Jobs of this project on one host, each with one program.
+
+    :param place: the folder of the root.
+    :param server: the SSH server that leads there.
+    :param port: another way to that server.
+    """
+
+    name = "airflow-supervisor-jobs"
+
+    def __init__(self, place: Path, server: OpenSSH, *, port: int | None = None) -> None:
+        self.root = place / "r"
+        self.host = {"name": "bench", "root": str(self.root), **server.host(port=port or server.port)}
+        if port:
+            self.host |= {"host_key": server.host_key}
+        self.pins: list[dict[str, Any]] = []
+
+    def job(self, name: str, command: Any, **more: Any) -> Job:
+        """Return a job of one program."""
+        return make_job({"host": self.host, "command": command, **more}, name=name)
+
+    @asynccontextmanager
+    async def pipe(self) -> AsyncIterator[StreamPipe]:
+        """Lend a pipe to the host's agent, from this machine: filling a host is not what is measured."""
+        local = {"name": "here", "root": str(self.root)}
+        async with open_pipe(resolve(make_job({"host": local, "command": "true"}, name="none").host)) as pipe:
+            yield pipe
+
+    async def start(self, commands: Sequence[Any], *, first: int = 0, **more: Any) -> None:
+        """Have a job for each command."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+        async with self.pipe() as pipe:
+
+            async def one(number: int, command: Any) -> None:
+                async with gate:
+                    self.pins.append(await install_and_start(pipe, self.job(f"job{number}", command, **more)))
+
+            # The first one has a supervisord be started.
+            await one(first, commands[0])
+            await asyncio.gather(*(one(first + number, each) for number, each in enumerate(commands[1:], 1)))
+
+    def triggers(self) -> list[BaseTrigger]:
+        """Return what watches each of the jobs, as a triggerer has it."""
+        task = {"dag_id": "bench", "run_id": "1", "task_id": "watch_programs", "map_index": -1}
+        return [SupervisorProgramsTrigger(pin=pin, task=task) for pin in self.pins]
+
+    def supervisord(self) -> int:
+        """Return supervisord's pid."""
+        return int((self.root / "supervisord.pid").read_text())
+
+
+async def install_and_start(pipe: StreamPipe, job: Job) -> dict[str, Any]:
+    """Return the job's pin, once its programs run."""
+    spec = render_spec(job)
+    await pipe.request("install", spec=spec, owner=OWNER, if_running="fail")
+    await pipe.request("start_supervisord", job=job.name)
+    await pipe.request("start", job=job.name, owner=OWNER, programs=None, if_running="fail", by="bench")
+    return pin_of(job, spec).to_dict()
+
+
+def pin_of(job: Job, spec: dict[str, Any]) -> Pin:
+    """Return what a run of the job's DAG would have resolved."""
+    return Pin(
+        job=job.name,
+        hash=spec["hash"],
+        host=reachable_part(job),
+        owner=OWNER,
+        processes=tuple(process["process"] for process in spec["processes"]),
+        policy=WatchPolicy.for_job(job).to_dict(),
+        if_running="fail",
+        maxretrigger=0,
+        stop_on_exit=True,
+        cleanup=False,
+        reference_date="2026-01-05T22:00:00+00:00",
+    )
+
+
+class RemoteJobs:
+    """Jobs of SSHRemoteJobOperator on one host; its own wrapper starts them, and its own trigger watches.
+
+    :param poll_s: its ``poll_interval``; 5 is its default.
+    """
+
+    def __init__(self, place: Path, server: OpenSSH, *, poll_s: int = 5, port: int | None = None) -> None:
+        self.name = f"SSHRemoteJobOperator, poll {poll_s} s"
+        self.place, self.poll_s = place / "jobs", poll_s
+        self.connection = f"bench_{random.getrandbits(32):08x}"
+        address = server.port
+        server.port = port or address
+        os.environ[f"AIRFLOW_CONN_{self.connection.upper()}"] = server.connection()
+        server.port = address
+        self.jobs: list[RemoteJobPaths] = []
+
+    async def start(self, commands: Sequence[str], *, first: int = 0) -> None:
+        """Have a job for each command; the wrapper is executed here, for a submission is not what is measured."""
+        for number, command in enumerate(commands, first):
+            paths = RemoteJobPaths(job_id=f"job{number}", remote_os="posix", base_dir=str(self.place))
+            wrapper = build_posix_wrapper_command(command, paths)
+            await asyncio.to_thread(subprocess.run, ["/bin/bash", "-c", wrapper], check=True, capture_output=True)
+            self.jobs.append(paths)
+
+    def triggers(self) -> list[BaseTrigger]:
+        """Return what watches each of the jobs."""
+        return [
+            SSHRemoteJobTrigger(
+                ssh_conn_id=self.connection,
+                remote_host=None,
+                job_id=job.job_id,
+                job_dir=job.job_dir,
+                log_file=job.log_file,
+                exit_code_file=job.exit_code_file,
+                remote_os="posix",
+                poll_interval=self.poll_s,
+            )
+            for job in self.jobs
+        ]
+
+
+async def fired(trigger: BaseTrigger) -> TriggerEvent:
+    """Return the trigger's event."""
+    async for event in trigger.run():
+        return event
+    raise RuntimeError("the trigger ended without an event")
+
+
+async def until(condition: Any, what: str, *, within: float = 60) -> Any:
+    """Return what the condition returns, as soon as it is true.
+
+    :raises TimeoutError: it was not true in time.
+    """
+    deadline = asyncio.get_running_loop().time() + within
+    while not (seen := condition()):
+        if asyncio.get_running_loop().time() > deadline:
+            raise TimeoutError(f"{what}: not within {within} s")
+        await asyncio.sleep(0.005)
+    return seen
