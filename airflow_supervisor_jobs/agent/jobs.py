@@ -2,26 +2,21 @@
 
 import base64
 import contextlib
-import glob
 import os
-import re
-import resource
-import shutil
 import time
 
+from .configs import check_digest, forget_configs, link_log, log_path, write_config
 from .daemon import RUNNING, Daemon
 from .retention import prune
 from .root import Root, check_name
-from .runner import FORMAT, boot_id, is_runner_alive, read_json, sync_folder, write_json
+from .runner import FORMAT, boot_id, is_runner_alive, read_json
 from .wire import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-STREAMS = ("stdout", "stderr")
 RUNNER_PATIENCE = 5.0
-DIGEST = re.compile(r"[0-9a-f]{16,64}\Z")
 
 
 class Jobs:
@@ -37,8 +32,7 @@ class Jobs:
         if spec.get("format") != FORMAT:
             raise Refusal("bad_request", "this agent knows specs of format %d only" % FORMAT)
         job = check_name(spec["job"], "job")
-        if not DIGEST.match(spec["hash"]):
-            raise Refusal("bad_request", "%r is no hash" % spec["hash"], job)
+        check_digest(spec["hash"])
         for process in spec["processes"]:
             check_name(process["process"], "process")
             check_name(process["group"], "group")
@@ -48,7 +42,7 @@ class Jobs:
             self.root.check()
             self.root.install_scripts()
             changed = old is None or old["hash"] != spec["hash"]
-            self.write_config(spec)
+            write_config(self.root, spec)
             runs = bool(old and self.alive(old))
             keep_owner = runs and old and old["owner"] != owner
             record = {
@@ -66,8 +60,9 @@ class Jobs:
                 except Refusal:
                     self.restore(job, old)
                     raise
-            self.link_logs(spec)
-            self.forget_configs(job, {spec["hash"], *([old["hash"]] if old else [])})
+            for process in spec["processes"] if not runs else ():
+                link_log(self.root.place(job, process["process"]), process)
+            forget_configs(self.root, job, {spec["hash"], *([old["hash"]] if old else [])})
         return {"changed": changed, "hash": spec["hash"]}
 
     def restore(self, job: str, old: "dict[str, Any] | None") -> None:
@@ -93,65 +88,6 @@ class Jobs:
             if other["job"] != job and taken:
                 words = "job %s has a group named %s already: rename one of them"
                 raise Refusal("config", words % (other["job"], sorted(taken)[0]), job)
-
-    def write_config(self, spec: "dict[str, Any]") -> None:
-        """Write a version of the job's config, which does not count yet; environments are files of their own, 0600."""
-        job, soft_limit = spec["job"], resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        folder = self.root.config(job, spec["hash"])
-        for process in spec["processes"]:
-            place = self.root.place(job, process["process"])
-            os.makedirs(place.exits, mode=0o700, exist_ok=True)
-            for stream in STREAMS:
-                self.check_log(job, process, log_path(place.folder, process, stream))
-        if os.path.isdir(folder):
-            return
-        part = "%s.%d" % (folder, os.getpid())
-        for name in ("process", "env"):
-            os.makedirs(os.path.join(part, name), mode=0o700, exist_ok=True)
-        slim = dict(spec, processes=[dict(process, environment=None) for process in spec["processes"]])
-        write_json(os.path.join(part, "spec.json"), slim)
-        for process in slim["processes"]:
-            place = self.root.place(job, process["process"])
-            own = dict(process, hash=spec["hash"], max_fds=soft_limit, lease=spec.get("lease"))
-            for stream in STREAMS:
-                path = log_path(place.folder, process, stream)
-                if path:
-                    own[stream] = dict(own[stream], path=path)
-            write_json(os.path.join(part, "process", process["process"] + ".json"), own)
-        for process in spec["processes"]:
-            write_json(os.path.join(part, "env", process["process"] + ".json"), process["environment"])
-        os.rename(part, folder)
-        sync_folder(os.path.dirname(folder))
-
-    def forget_configs(self, job: str, kept: "set[str]") -> None:
-        """Remove the versions of the config by which nothing runs any more."""
-        folder = os.path.join(self.root.job_folder(job), "config")
-        runs = [read_json(path) or {} for path in glob.glob(os.path.join(self.root.job_folder(job), "*", "run.json"))]
-        in_use = [run["hash"] for run in runs if is_runner_alive(run)]
-        names = {os.path.basename(self.root.config(job, digest)) for digest in kept.union(in_use)}
-        for name in set(os.listdir(folder)).difference(names):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-
-    def check_log(self, job: str, process: "dict[str, Any]", path: "str | None") -> None:
-        """Refuse a log in a folder that is not there: supervisord would then refuse all of its config."""
-        if path and not os.path.isdir(os.path.dirname(path)):
-            words = "there is no folder for its log %s on this host: make it, or change the logfile option"
-            raise Refusal("config", words % path, job, process["program"])
-
-    def link_logs(self, spec: "dict[str, Any]") -> None:
-        """Have supervisord find a log that is written elsewhere at the one path that its config names."""
-        for process in spec["processes"]:
-            place = self.root.place(spec["job"], process["process"])
-            for stream in STREAMS:
-                path, own = log_path(place.folder, process, stream), os.path.join(place.folder, stream + ".log")
-                is_link = os.path.islink(own)
-                if path is None or (is_link and os.readlink(own) == path):
-                    continue
-                if is_link or path != own:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(own)
-                if path != own:
-                    os.symlink(path, own)
 
     def remove(self, job: str, owner: "Any", purge: bool) -> "dict[str, Any]":
         """Have the job's config gone from this host; with ``purge`` its logs and records too."""
@@ -291,14 +227,6 @@ def full_name(spec: "dict[str, Any]") -> str:
 def groups_of(record: "dict[str, Any] | None") -> "list[str]":
     """Return the groups of a job's record."""
     return sorted({process["group"] for process in record["spec"]["processes"]}) if record else []
-
-
-def log_path(folder: str, spec: "dict[str, Any]", stream: str) -> "str | None":
-    """Return where a process's stream is written, None where it is not."""
-    if stream == "stderr" and spec["redirect_stderr"]:
-        return None
-    options = spec[stream]
-    return os.path.expanduser(options["path"] or os.path.join(folder, stream + ".log")) if options else None
 
 
 def describe(owner: "Any") -> str:

@@ -11,8 +11,9 @@ import time
 import traceback
 
 from . import logs
+from .configs import STREAMS, log_path
 from .daemon import Daemon
-from .jobs import STREAMS, Jobs, log_path, unpack_supervisor
+from .jobs import Jobs, unpack_supervisor
 from .orders import Orders
 from .relay import Relays
 from .root import Root, check_name

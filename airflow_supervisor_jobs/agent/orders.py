@@ -7,6 +7,7 @@ import threading
 import time
 import xmlrpc.client
 
+from .configs import link_log
 from .daemon import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, RUNNING, SPAWN_ERROR
 from .jobs import Jobs, full_name
 from .root import check_name
@@ -176,6 +177,7 @@ class Orders:
         if not anew and exit_record and mine and ordered_by != owner and last not in self.reported(place):
             return "ended"
         ordered = (read_json(place.next) or {}).get("generation", 0)
+        link_log(place, spec)
         self.order(place, "start", max(last, ordered) + 1, owner, by)
         self.call_start(record, spec)
         return "started"

@@ -7,8 +7,9 @@ import select
 import threading
 import time
 
+from .configs import STREAMS
 from .daemon import RUNNING
-from .jobs import STREAMS, Jobs
+from .jobs import Jobs
 from .keeper import Keeper
 from .kernel import Inotify, pidfd
 from .orders import Orders

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.host import OWNER, Host
+from tests.services.host import OWNER, Host, wait_for
 
 SCRIPT = Path(__file__).parents[2] / "programs/scripted_job.py"
 LINES = 20_000
@@ -127,3 +127,20 @@ async def test_output_goes_on_after_supervisorctl_clear(root: Path, tmp_path: Pa
         await host.wait_ended()
         assert (root / "jobs/job/p/stdout.log").read_bytes() == b"after\n"
         assert await follow(host, until=len("before\nafter\n")) == (b"after\n", len("before\n"))
+
+
+async def test_a_log_that_is_to_be_elsewhere_moves_at_the_next_start(root: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    program = {"command": ["sh", "-c", f"echo before; while [ ! -e {gate} ]; do sleep 0.02; done; echo after"]}
+    async with Host(root) as host:
+        await host.install(programs={"p": program})
+        await host.start()
+        await wait_for(lambda: (root / "jobs/job/p/stdout.log").read_text(), "the first line")
+        await host.install(programs={"p": {**program, "stdout_logfile": str(tmp_path / "elsewhere.log")}})
+        gate.touch()
+        await host.wait_ended()
+        assert (root / "jobs/job/p/stdout.log").read_text() == "before\nafter\n"
+        await host.start(verb="restart")
+        await host.wait_ended()
+        assert (tmp_path / "elsewhere.log").read_text() == "before\nafter\n"
+        assert (root / "jobs/job/p/stdout.log.old").read_text() == "before\nafter\n"
