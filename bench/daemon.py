@@ -1,0 +1,159 @@
+"""What supervisord costs: installing job N when N-1 are there, a look at all, memory; beside one for each job."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from airflow_supervisor_jobs.config import make_job, render_spec
+from airflow_supervisor_jobs.hosts.connect import open_pipe
+from airflow_supervisor_jobs.hosts.settings import resolve
+from airflow_supervisor_jobs.hosts.stream import StreamPipe
+from bench.processes import cpu_s, pss_bytes
+from bench.report import Report, digits, main, milliseconds
+from bench.stage import OWNER, folder, until
+
+#: How many more jobs are installed, one after the other, at each size.
+SAMPLES = 7
+MB = 1024 * 1024
+#: How many requests are under way at once while the host is filled.
+_AT_ONCE = 25
+PRINT_THE_TIME = ["sh", "-c", "date +%s.%N; exec sleep 3600"]
+
+
+class Root:
+    """One root on this machine, and its agent."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.host = {"name": "bench", "root": str(root)}
+        self.pipe: StreamPipe = open_pipe(resolve(make_job({"host": self.host, "command": "true"}, name="none").host))
+
+    async def install(self, name: str) -> float:
+        """Return the seconds that the installation of one more job takes."""
+        spec = render_spec(make_job({"host": self.host, "command": PRINT_THE_TIME}, name=name))
+        return await took(lambda: self.pipe.request("install", spec=spec, owner=OWNER, if_running="fail"))
+
+    async def daemon(self, name: str) -> float:
+        """Return the seconds until supervisord answers."""
+        return await took(lambda: self.pipe.request("start_supervisord", job=name))
+
+    async def start(self, name: str) -> tuple[float, float]:
+        """Return the seconds of the start, and those from the runner's start to the program's first line."""
+        words = {"job": name, "owner": OWNER, "programs": None, "if_running": "fail", "by": "bench"}
+        began = time.monotonic()
+        (process,) = (await self.pipe.request("start", **words))["processes"]
+        seconds = time.monotonic() - began
+        log = Path(process["stdout"])
+        await until(lambda: _text(log).endswith("\n"), "the program's first line")
+        return seconds, float(_text(log)) - process["started_at"]
+
+    def supervisord(self) -> int:
+        """Return supervisord's pid."""
+        return int((self.root / "supervisord.pid").read_text())
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+async def took(work: Callable[[], Awaitable[Any]]) -> float:
+    """Return how many seconds it took."""
+    began = time.monotonic()
+    await work()
+    return time.monotonic() - began
+
+
+async def shared(place: Path, sizes: list[int]) -> dict[int, dict[str, Any]]:
+    """Return what one supervisord costs at each number of jobs."""
+    found: dict[int, dict[str, Any]] = {}
+    root = Root(place / "r")
+    filled = 0
+    async with root.pipe:
+        for size in sizes:
+            filled = await fill(root, filled, size - 1)
+            found[size] = figures = {"install": [], "start": [], "first line": []}
+            for _ in range(SAMPLES):
+                name = f"job{filled}"
+                figures["install"].append(await root.install(name))
+                await root.daemon(name)
+                start, first_line = await root.start(name)
+                figures["start"].append(start)
+                figures["first line"].append(first_line)
+                filled += 1
+            supervisord = root.supervisord()
+            before = cpu_s([supervisord])
+            figures["status"] = [await took(lambda: root.pipe.request("status", job=None)) for _ in range(SAMPLES)]
+            figures["supervisord's part"] = (cpu_s([supervisord]) - before) / SAMPLES
+            figures["memory"] = pss_bytes([supervisord])
+    return found
+
+
+async def fill(root: Root, filled: int, size: int) -> int:
+    """The root has so many jobs that run; return how many that is."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> None:
+        async with gate:
+            await root.install(name)
+            await root.daemon(name)
+            await root.start(name)
+
+    await asyncio.gather(*(one(f"job{number}") for number in range(filled, size)))
+    return max(filled, size)
+
+
+async def each_its_own(place: Path, size: int) -> dict[str, Any]:
+    """Return what so many supervisords with a job each cost, in roots of their own."""
+    found: dict[str, Any] = {"install": [], "daemon": [], "start": [], "memory": 0}
+    for number in range(size):
+        root = Root(place / str(number))
+        async with root.pipe:
+            found["install"].append(await root.install("job"))
+            found["daemon"].append(await root.daemon("job"))
+            found["start"].append((await root.start("job"))[0])
+            found["supervisords"] = [*found.get("supervisords", []), root.supervisord()]
+    found["memory"] = pss_bytes(found.pop("supervisords"))
+    return found
+
+
+def measure(*, quick: bool) -> Report:
+    """Return what was found."""
+    report = Report("daemon", quick)
+    sizes, own = ([1, 20], 3) if quick else ([1, 10, 100, 300, 1000], 20)
+    with folder() as place:
+        found = asyncio.run(shared(place, sizes))
+    with folder() as place:
+        alone = asyncio.run(each_its_own(place, own))
+    table = report.table(
+        "One supervisord for all jobs: job N, ms",
+        "N", "install", "start", "runner up to the first line", "status of all", "of it supervisord's CPU", "MB",
+    )  # fmt: skip
+    for size, figures in found.items():
+        times = (milliseconds(figures[key]) for key in ("install", "start", "first line", "status"))
+        cpu_ms = digits(figures["supervisord's part"] * 1000)
+        table.rows.append((str(size), *times, cpu_ms, digits(figures["memory"] / MB)))
+    table = report.table(
+        "One supervisord for each job, ms",
+        "jobs", "install", "supervisord answers", "start", "all its work", "MB of all supervisords", "MB for each",
+    )  # fmt: skip
+    total = [sum(each) for each in zip(alone["install"], alone["daemon"], alone["start"], strict=True)]
+    times = (milliseconds(values) for values in (alone["install"], alone["daemon"], alone["start"], total))
+    table.rows.append((str(own), *times, digits(alone["memory"] / MB), digits(alone["memory"] / MB / own)))
+    last = sizes[-1]
+    each = found[last]["memory"] / last / MB
+    report.notes.append(
+        f"{SAMPLES} jobs one after the other at each N. With {last} jobs supervisord takes {digits(each)} MB for each; "
+        f"one for each job takes {digits(alone['memory'] / MB / own)} MB."
+    )
+    report.notes.append(f"The first job of all also starts supervisord: {digits(statistics.median(total) * 1000)} ms.")
+    report.figures = {"shared": found, "each its own": alone}
+    return report
+
+
+if __name__ == "__main__":
+    main(measure)
