@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from airflow_supervisor_jobs.config.base import MisfitError, Model, Owner
-from airflow_supervisor_jobs.config.values import Boolean, Clock, Duration, ExitCodes, Text, parse_boolean
+from airflow_supervisor_jobs.config.values import Boolean, ByteSize, Clock, Duration, ExitCodes, Text, parse_boolean
 
 
 class OnExpire(Enum):
@@ -43,6 +43,14 @@ class Cleanup(Enum):
     ALWAYS = "always"
 
 
+class ForwardLogs(Enum):
+    """Which lines of the programs reach the log of the watch."""
+
+    ALL = "all"
+    TAIL = "tail"
+    NONE = "none"
+
+
 class ReferenceDate(Enum):
     """The moment after which `endtime` is looked for."""
 
@@ -58,6 +66,15 @@ def parse_cleanup(value: Any) -> Any:
     except ValueError:
         return value
     return {True: Cleanup.ALWAYS, False: Cleanup.NEVER}[always] if isinstance(always, bool) else value
+
+
+def parse_forward_logs(value: Any) -> Any:
+    """Return ``all`` for true and ``none`` for false, in supervisord's words too; anything else as it is."""
+    try:
+        forward = parse_boolean(value)
+    except ValueError:
+        return value
+    return {True: ForwardLogs.ALL, False: ForwardLogs.NONE}[forward] if isinstance(forward, bool) else value
 
 
 class AirflowOptions(Model):
@@ -113,6 +130,16 @@ class AirflowOptions(Model):
     ] = Cleanup.NEVER
     """Whether the end of the run deletes the job's own logs and records on the host too: never, only if the watch
     succeeded, or always. false is never, true is always."""
+
+    forward_logs: Annotated[
+        ForwardLogs, BeforeValidator(parse_forward_logs, json_schema_input_type=ForwardLogs | bool), Owner.AIRFLOW
+    ] = ForwardLogs.ALL
+    """Which lines reach the watch's log: all, live (`all`), the last ones of each stream when the job has ended
+    (`tail`), or no line (`none`). true is all, false is none. On the host are all of them."""
+
+    max_log_rate: Annotated[ByteSize | None, Field(ge=1), Owner.AIRFLOW] = None
+    """Bytes a second of all the job's output together that reach the watch's log on average, like `100KB`; ten seconds'
+    worth may come at once. What is more is held back, counted and said; it is still on the host. null is no limit."""
 
     lease: Annotated[Duration | None, Field(ge=60), Owner.RUNNER] = None
     """Seconds after which the host ends the job by itself when nobody has asked for it: no watch, no start."""

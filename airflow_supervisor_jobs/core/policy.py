@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from airflow_supervisor_jobs.core.verdict import Outcome
 
 if TYPE_CHECKING:
     from airflow_supervisor_jobs.config import Job
+
+
+class Forward(str, Enum):
+    """Which lines a watch tells: all, the last ones at the end, or none."""
+
+    ALL = "all"
+    TAIL = "tail"
+    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class WatchPolicy:
     :param refused_timeout: seconds for which a host that is there may let nobody in: that mends only when somebody
         changes something, and the end of the watch is what tells them.
     :param on_expire: how the watch of an expired job ends.
+    :param forward_logs: which lines of the programs are told.
+    :param max_log_rate: bytes of them a second, on average; None is without limit.
     :param watched_from: when the watching began (epoch), where that was before this process's first look.
     :param started_at: when the programs were started (epoch, the host's clock), where that was before
         the generation that runs now.
@@ -55,6 +66,8 @@ class WatchPolicy:
     unreachable_timeout: float | None = None
     refused_timeout: float = 3600.0
     on_expire: Outcome = Outcome.SUCCESS
+    forward_logs: Forward = Forward.ALL
+    max_log_rate: float | None = None
     watched_from: float | None = None
     started_at: float | None = None
     unreachable_from: float | None = None
@@ -78,6 +91,8 @@ class WatchPolicy:
             check_timeout=options.check_timeout,
             unreachable_timeout=options.unreachable_timeout,
             on_expire=Outcome(_plain(options.on_expire)),
+            forward_logs=Forward(_plain(options.forward_logs)),
+            max_log_rate=options.max_log_rate,
         )
         return replace(policy, **changes)
 
@@ -88,7 +103,8 @@ class WatchPolicy:
             name: {"exitcodes": list(program.exitcodes), "essential": program.essential}
             for name, program in self.programs.items()
         }
-        return {**data, "skip_on_exit_code": list(self.skip_on_exit_code), "on_expire": self.on_expire.value}
+        words = {"on_expire": self.on_expire.value, "forward_logs": self.forward_logs.value}
+        return {**data, **words, "skip_on_exit_code": list(self.skip_on_exit_code)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> WatchPolicy:
@@ -100,6 +116,7 @@ class WatchPolicy:
         }
         known["skip_on_exit_code"] = tuple(known.get("skip_on_exit_code", ()))
         known["on_expire"] = Outcome(known.get("on_expire", Outcome.SUCCESS))
+        known["forward_logs"] = Forward(known.get("forward_logs", Forward.ALL))
         return cls(**known)
 
     def program(self, name: str) -> ProgramPolicy:

@@ -84,6 +84,8 @@ class Attendance:
         self._lines: deque[News] = deque()
         self._arrived = asyncio.Event()
         self._failure: BaseException | None = None
+        self._hearing: asyncio.Task[None] | None = None
+        self._is_renewing = False
         self._errands: set[asyncio.Task[None]] = set()
         self.pipe: Pipe | None = None
         self.sub = 0
@@ -126,10 +128,23 @@ class Attendance:
             yield (self._states or self._lines).popleft()
 
     def run_errand(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do ``work`` beside the watching; that the host went out of sight meanwhile is no matter."""
+        """Do ``work`` beside the watching; that the host went out of sight meanwhile is no matter.
+
+        :meth:`news` returns when it is done, if nothing else comes.
+        """
         task = asyncio.create_task(_quietly(work))
         self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(self._back_from_errand)
+
+    def renew(self) -> None:
+        """Subscribe anew, over the same pipe, with parameters as they are then."""
+        if self._hearing is not None:
+            self._is_renewing = True
+            self._hearing.cancel()
+
+    def _back_from_errand(self, task: asyncio.Task[None]) -> None:
+        self._errands.discard(task)
+        self._arrived.set()
 
     def _put(self, news: News) -> None:
         is_line = isinstance(news, Heard) and news.event["event"] == "log"
@@ -160,17 +175,28 @@ class Attendance:
             await asyncio.sleep(_MAX_DELAY_S if isinstance(error, HostRefused) else self._delays(attempt))
 
     async def _listen(self, pipe: Pipe) -> None:
-        host_now = (await pipe.request("ping"))["now"]
-        answer = await pipe.request("watch", **self._params())
-        self.pipe, self.sub = pipe, answer["sub"]
-        self._put(Joined(answer, host_now))
-        try:
-            async for event in pipe.events(self.sub):
-                self._put(Heard(event))
-        finally:
-            # The pipe may be shared, and then the agent would go on sending.
-            with suppress(HostError, asyncio.TimeoutError):
-                await within(_FAREWELL_S, pipe.request("unwatch", sub=self.sub))
+        while True:
+            self._is_renewing = False
+            host_now = (await pipe.request("ping"))["now"]
+            answer = await pipe.request("watch", **self._params())
+            self.pipe, self.sub = pipe, answer["sub"]
+            self._put(Joined(answer, host_now))
+            self._hearing = asyncio.create_task(self._hear(pipe))
+            try:
+                await asyncio.wait({self._hearing})
+                if not self._is_renewing:
+                    self._hearing.result()
+                    return
+            finally:
+                self._hearing.cancel()
+                await asyncio.gather(self._hearing, return_exceptions=True)
+                # The pipe may be shared, and then the agent would go on sending.
+                with suppress(HostError, asyncio.TimeoutError):
+                    await within(_FAREWELL_S, pipe.request("unwatch", sub=self.sub))
+
+    async def _hear(self, pipe: Pipe) -> None:
+        async for event in pipe.events(self.sub):
+            self._put(Heard(event))
 
 
 async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:

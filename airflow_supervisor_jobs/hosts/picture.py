@@ -6,13 +6,14 @@ import base64
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from airflow_supervisor_jobs.core.ending import grace_of
 from airflow_supervisor_jobs.core.judge import View
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.status import ProcessStatus
-from airflow_supervisor_jobs.hosts.lines import Line, LineReader
+from airflow_supervisor_jobs.hosts.lines import Line, LineReader, lost_words
 from airflow_supervisor_jobs.hosts.observations import Changed, Contact, Observation, Output
 
 #: How many last lines of a program a judgement carries.
@@ -60,6 +61,7 @@ class Picture:
         self._error: str | None = "not connected yet"
         self._ended: dict[str, tuple[int, float]] = {}
         self._readers: dict[tuple[str, str], LineReader] = {}
+        self._ends: Positions = {}
         self._tails: dict[tuple[str, str], deque[tuple[int, str]]] = {}
         self.statuses: dict[str, ProcessStatus] = {}
         self.looked = False
@@ -91,6 +93,7 @@ class Picture:
         for process, streams in answer.get("from", {}).items():
             for stream, position in streams.items():
                 self._readers.setdefault((process, stream), LineReader(position))
+                yield from self._pass_over(process, stream, position)
         self._owner_now = answer["job"].get("owner")
         for raw in answer["job"]["processes"]:
             yield from self._status(raw, at, host_now=host_now)
@@ -126,14 +129,51 @@ class Picture:
         elif kind == "gone":
             self._gone = True
 
-    def rest(self) -> Iterator[Observation]:
-        """Give the unfinished last line of each stream, and say where the end of a stream has not arrived."""
+    def rest(self, *, whole: bool = True) -> Iterator[Observation]:
+        """Give the unfinished last line of each stream, and say where the end of a stream has not arrived.
+
+        :param whole: whether it was to arrive.
+        """
         for (process, stream), reader in self._readers.items():
             yield from self._outputs(process, stream, reader.flush())
             status = self.statuses.get(process)
-            if self._target.logs and status is not None and status.has_ended and not self._is_complete(process, stream):
+            if (
+                whole
+                and self._target.logs
+                and status is not None
+                and status.has_ended
+                and not self._is_complete(process, stream)
+            ):
                 where, generation = reader.received or 0, status.generation
                 yield Output(process, stream, generation, where, where, None, _UNFINISHED, ours=True)
+
+    def streams(self) -> list[tuple[str, str]]:
+        """Return the streams that the host keeps: process and stream."""
+        return [(process, stream) for process, stream in self._readers if self._path(process, stream) is not None]
+
+    def reached(self, process: str, stream: str, end: int) -> None:
+        """The host has said how far a stream goes: a status tells it only of what has ended."""
+        self._ends.setdefault(process, {})[stream] = end
+
+    def newest(self, *, room: int) -> Positions:
+        """Return where to go on so that about ``room`` bytes follow; what is before them is passed over."""
+        received = self.received
+        behind = [key for key in self.streams() if not self._is_complete(*key)]
+        for process, stream in behind:
+            begin = received[process][stream]
+            received[process][stream] = max(begin, self._end(process, stream) - room // len(behind))
+        return received
+
+    def last(self, process: str, stream: str, lines: list[Line], *, lost: int = 0) -> Iterator[Observation]:
+        """Give the last lines of a stream that was held back, and say how much is left out before them.
+
+        :param lost: how much of that is there no more.
+        """
+        end = self._end(process, stream)
+        yield from self._pass_over(process, stream, lines[0].position if lines else end, lost=lost)
+        yield from self._outputs(process, stream, lines)
+        reader = self._readers[process, stream]
+        reader.received = max(end, reader.received or 0)
 
     def handed_over(self, output: Output) -> None:
         """Note that the line was taken by whoever watches."""
@@ -177,23 +217,40 @@ class Picture:
             waits.append(min(policy.endtime - now, 60.0))  # the wall clock may be set meanwhile
         return min((wait for wait in waits if wait > 0), default=None)
 
+    def is_over(self, process: str) -> bool:
+        """Whether nothing more will be written by a process that has ended: its tree is gone."""
+        status = self.statuses[process]
+        return not status.has_ended or status.record is None or status.record.complete
+
     def is_settled(self, process: str) -> bool:
         """Whether nothing more will come from a process that has ended: its tree is gone, its output is here."""
-        status = self.statuses[process]
-        if not status.has_ended:
-            return True
-        if status.record is not None and not status.record.complete:
-            return False
-        return self.has_caught_up(process)
+        return not self.statuses[process].has_ended or (self.is_over(process) and self.has_caught_up(process))
 
     def has_caught_up(self, process: str) -> bool:
-        """Whether all output that its newest status tells of has arrived."""
+        """Whether all output that the host has told of has arrived."""
         streams = _ends(self.statuses[process]) if self._target.logs else ()
         return all(self._is_complete(process, stream) for stream in streams)
 
     def _is_complete(self, process: str, stream: str) -> bool:
         received = self._readers.get((process, stream), _UNREAD).received or 0
-        return received >= _ends(self.statuses[process]).get(stream, 0)
+        return received >= self._end(process, stream)
+
+    def _end(self, process: str, stream: str) -> int:
+        return max(_ends(self.statuses[process]).get(stream, 0), self._ends.get(process, {}).get(stream, 0))
+
+    def _path(self, process: str, stream: str) -> str | None:
+        status = self.statuses.get(process)
+        return None if status is None else {"stdout": status.stdout, "stderr": status.stderr}[stream]
+
+    def _pass_over(self, process: str, stream: str, position: int, *, lost: int = 0) -> Iterator[Observation]:
+        reader, status = self._readers[process, stream], self.statuses.get(process)
+        begin = position if reader.received is None else reader.received
+        if position > begin and status is not None:
+            if lost:
+                yield from self._outputs(process, stream, reader.pass_over(begin + lost, lost_words(lost)))
+            held, since = position - begin - lost, reader.time or status.started_at
+            words = _held_words(held, self._target.job, status.program, since)
+            yield from self._outputs(process, stream, reader.pass_over(position, words) if held > 0 else [])
 
     def _status(self, raw: Mapping[str, Any], at: float, host_now: float | None = None) -> Iterator[Observation]:
         status = ProcessStatus.from_wire(raw, host=self._policy.host)
@@ -257,6 +314,13 @@ class Picture:
 
 _UNREAD = LineReader()
 _UNFINISHED = "[the rest of its output has not arrived: the full log is on the host]"
+
+
+def _held_words(count: int, job: str, program: str, since: float | None) -> str:
+    command = f"supervisor-jobs logs {job} --program {program}"
+    if since is not None:
+        command += datetime.fromtimestamp(since, timezone.utc).strftime(" --since %Y-%m-%dT%H:%M:%SZ")
+    return f"[{count} bytes of output are held back here. They are on the host: {command}]"
 
 
 def _age(since: float | None, now: float) -> float:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from airflow_supervisor_jobs.core.judge import judge
-from airflow_supervisor_jobs.core.policy import WatchPolicy
+from airflow_supervisor_jobs.core.policy import Forward, WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Judgement, Verdict
 from airflow_supervisor_jobs.exceptions import HostError
 from airflow_supervisor_jobs.hosts.attendance import (
@@ -27,22 +27,19 @@ from airflow_supervisor_jobs.hosts.attendance import (
     within,
 )
 from airflow_supervisor_jobs.hosts.base import Pipe
-from airflow_supervisor_jobs.hosts.lines import LineReader
+from airflow_supervisor_jobs.hosts.flow import ASK_S, TAIL_BYTES, Flow
 from airflow_supervisor_jobs.hosts.observations import Changed, Concluded, Contact, Observation, Output
-from airflow_supervisor_jobs.hosts.picture import Picture, Positions, Target
+from airflow_supervisor_jobs.hosts.picture import LAST_LINES, Picture, Positions, Target
+from airflow_supervisor_jobs.hosts.tails import find_stretch
 
 __all__ = ["Changed", "Concluded", "Contact", "Observation", "Output", "Pipes", "Target", "watch"]
 
-#: Bytes of output that may be under way to us.
-CREDIT_BYTES = 1024 * 1024
 #: Seconds between handing lines over and telling the host that they were.
 ACK_AFTER_S = 3.0
 #: Seconds without anything new after which the end no longer waits for the rest of the output.
 DRAIN_S = 15.0
 #: How many lines are told in a row.
 _TURN_LINES = 256
-#: Seconds that one question at the end may take.
-_ASK_S = 5.0
 
 
 async def watch(
@@ -85,7 +82,9 @@ class _Session:
         delays: Delays,
         once: bool,
     ) -> None:
-        self.target = target
+        forward = policy.forward_logs if target.logs else Forward.NONE
+        self.target = target = replace(target, logs=forward is Forward.ALL)
+        self.is_tail_wanted = forward is Forward.TAIL
         self.policy = policy
         self.pipes = pipes
         self.clock = clock
@@ -93,7 +92,7 @@ class _Session:
         self.at = asyncio.get_running_loop().time
         self.picture = Picture(target, policy, now=clock(), at=self.at())
         self.attendance = Attendance(pipes=pipes, params=self._params, delays=delays)
-        self.used_bytes = 0
+        self.flow = Flow(target.job, rate=policy.max_log_rate, picture=self.picture, attendance=self.attendance)
         self.acked: Positions = {}
         self.to_ack: Positions = {}
         self.ack_at: float | None = None
@@ -108,7 +107,7 @@ class _Session:
             news = await self.attendance.news(timeout_s=self._wait_s(judgement))
             async for observation in self._tell(self._learn(news)):
                 yield observation
-            self._give_credit(news)
+            self._let_flow(news)
             self._ack_in_time()
         async for observation in self._conclude(judgement):
             yield observation
@@ -126,17 +125,20 @@ class _Session:
         """Keep on the host what was handed over, if it is in sight."""
         if self.picture.delivered != self.acked:
             with suppress(HostError, asyncio.TimeoutError):
-                await within(_ASK_S, self._ack(self.attendance.pipe, deepcopy(self.picture.delivered)))
+                await within(ASK_S, self._ack(self.attendance.pipe, deepcopy(self.picture.delivered)))
 
     def _params(self) -> dict[str, Any]:
-        target = self.target
+        target, start = self.target, self.flow.start
+        if start is None and self.picture.begun:
+            start = self.picture.received
+        self.flow.start = None
         return {
             "job": target.job,
             "owner": None if target.owner is None else dict(target.owner),
             "consumer": target.consumer,
             "logs": target.logs,
-            "start": self.picture.received if self.picture.begun else target.start,
-            "credit": CREDIT_BYTES,
+            "start": target.start if start is None else start,
+            "credit": self.flow.credit_bytes,
         }
 
     def _judge(self) -> Judgement:
@@ -147,7 +149,8 @@ class _Session:
 
     def _is_drained(self, judgement: Judgement) -> bool:
         ended_by_itself = judgement.program is not None or judgement.verdict is Verdict.FINISHED
-        if not ended_by_itself or all(map(self.picture.is_settled, self.picture.statuses)):
+        is_settled = self.picture.is_over if self.flow.is_holding else self.picture.is_settled
+        if not ended_by_itself or all(map(is_settled, self.picture.statuses)):
             return True
         return self.at() - self.picture.moved_at >= DRAIN_S
 
@@ -155,14 +158,17 @@ class _Session:
         picture = self.picture
         if not picture.looked:
             return False
-        return not picture.reachable or all(map(picture.has_caught_up, picture.statuses)) or self._is_quiet()
+        if not picture.reachable or self.flow.is_holding or self._is_quiet():
+            return True
+        is_measured = self.flow.is_measured or not self.target.logs
+        return is_measured and all(map(picture.has_caught_up, picture.statuses))
 
     def _is_quiet(self) -> bool:
         return self.at() - self.picture.moved_at >= DRAIN_S
 
     def _wait_s(self, judgement: Judgement) -> float:
         now = self.at()
-        waits = [self.picture.wait_s(now=self.clock(), at=now)]
+        waits = [self.picture.wait_s(now=self.clock(), at=now), self.flow.wait_s()]
         if self.ack_at is not None:
             waits.append(self.ack_at - now)
         if judgement.final or (self.once and self.picture.looked):
@@ -174,24 +180,21 @@ class _Session:
         if isinstance(news, Joined):
             return picture.join(news.answer, host_now=news.host_now, at=at)
         if isinstance(news, Heard):
-            return picture.take(news.event, at=at)
+            return () if self.flow.holds_back(news.event) else picture.take(news.event, at=at)
         if isinstance(news, Parted):
             return picture.part(news.error, refused=news.refused, at=at)
         if isinstance(news, Missing):
             return picture.miss(at=at)
         return ()
 
-    def _give_credit(self, news: News | None) -> None:
+    def _let_flow(self, news: News | None) -> None:
         if isinstance(news, Joined):
-            self.used_bytes = 0
-        if not isinstance(news, Heard) or news.event["event"] != "log":
-            return
-        data = news.event["data"]
-        self.used_bytes += len(data) * 3 // 4 - data.count("=")
-        pipe = self.attendance.pipe
-        if self.used_bytes >= CREDIT_BYTES // 4 and pipe is not None:
-            self.attendance.run_errand(pipe.request("credit", sub=self.attendance.sub, bytes=self.used_bytes))
-            self.used_bytes = 0
+            self.flow.begin()
+            if self.once and self.target.logs and self.attendance.pipe is not None:
+                self.attendance.run_errand(self.flow.measure(self.attendance.pipe))
+        elif isinstance(news, Heard):
+            self.flow.give_credit(news.event)
+        self.flow.pass_over_in_time()
 
     def _ack_in_time(self) -> None:
         """Tell the host only what was handed over some seconds ago: a log handler needs time, too."""
@@ -215,14 +218,17 @@ class _Session:
         for news in self.attendance.backlog():
             async for observation in self._tell(self._learn(news)):
                 yield observation
-        async for observation in self._tell(self.picture.rest()):
+        async for observation in self._tell(self.picture.rest(whole=not self.flow.is_holding)):
             yield observation
+        if self.flow.is_holding or (self.is_tail_wanted and judgement.final):
+            async for observation in self._tell(await self.flow.last()):
+                yield observation
         if not judgement.final:
             return
         if judgement.program is not None and not judgement.last_lines:
             await self._ask_last_lines(judgement.program)
-            again = self._judge()
-            judgement = again if again.final else judgement
+        again = self._judge()
+        judgement = again if again.final else judgement
         yield Concluded(judgement, dict(self.picture.statuses), self._confirm)
 
     async def _ask_last_lines(self, process: str) -> None:
@@ -233,8 +239,12 @@ class _Session:
         with suppress(HostError, asyncio.TimeoutError):
             for stream, path in (("stderr", status.stderr), ("stdout", status.stdout)):
                 if path is not None and not self.picture.view(at=self.at()).last_lines.get(process):
-                    asked = pipe.request("logs", job=self.target.job, process=process, stream=stream, **_LAST)
-                    self.picture.add_last_lines(process, stream, _lines(await within(_ASK_S, asked)))
+                    asked = self._last_lines(pipe, process, stream, status.generation)
+                    self.picture.add_last_lines(process, stream, await within(ASK_S, asked))
+
+    async def _last_lines(self, pipe: Pipe, process: str, stream: str, generation: int) -> list[str]:
+        stretch = await find_stretch(pipe, self.target.job, process, stream, generation=generation)
+        return [line.text for line in await stretch.last_lines(LAST_LINES, most_bytes=TAIL_BYTES)]
 
     async def _confirm(self) -> bool:
         """A conclusion that the host does not hear of is told again to the next watch of the same owner: no harm."""
@@ -248,23 +258,10 @@ class _Session:
             return True
         with suppress(HostError, asyncio.TimeoutError):
             if self.attendance.pipe is not None:
-                await within(_ASK_S, self._ack(self.attendance.pipe, positions, reported))
+                await within(ASK_S, self._ack(self.attendance.pipe, positions, reported))
                 return True
         with suppress(HostError):
             async with self.pipes() as pipe:
                 await self._ack(pipe, positions, reported)
                 return True
         return False
-
-
-_LAST = {"position": None, "tail": 10, "since": None, "generation": None, "limit": 65536}
-
-
-def _lines(answer: Mapping[str, Any]) -> list[str]:
-    reader = LineReader()
-    lines = []
-    for chunk in answer["chunks"]:
-        lines += reader.feed(
-            b64decode(chunk["data"]), position=chunk["position"], generation=chunk["generation"], time=chunk["time"]
-        )
-    return [line.text for line in (*lines, *reader.flush())]

@@ -51,7 +51,7 @@ class Journal:
         """The observation is in the log, or in what :meth:`event` will say."""
         if isinstance(observation, Output):
             mark = observation.process if observation.stream == "stdout" else f"{observation.process}:stderr"
-            self.log.info("[%s] %s", mark, observation.text)
+            (self.log.warning if observation.ours else self.log.info)("[%s] %s", mark, observation.text)
         elif isinstance(observation, Changed):
             self._note_status(observation.status)
         elif isinstance(observation, Contact):

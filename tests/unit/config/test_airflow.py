@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_supervisor_jobs.config import Cleanup, make_job
+from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.exceptions import ConfigError
 
 
@@ -22,6 +23,22 @@ from airflow_supervisor_jobs.exceptions import ConfigError
 )
 def test_cleanup_takes_a_word_or_a_boolean(written: bool | str, means: Cleanup) -> None:
     assert make_job({"command": "x", "cleanup": written}, name="feed").airflow.cleanup is means
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [(True, "all"), ("all", "all"), (False, "none"), ("none", "none"), ("off", "none"), ("tail", "tail")],
+)
+def test_forward_logs_takes_a_word_or_a_boolean(written: bool | str, means: str) -> None:
+    job = make_job({"command": "x", "forward_logs": written, "max_log_rate": "100KB"}, name="feed")
+    policy = WatchPolicy.for_job(job)
+    assert (policy.forward_logs.value, policy.max_log_rate) == (means, 102_400)
+
+
+@pytest.mark.parametrize(("option", "value"), [("forward_logs", "some"), ("max_log_rate", 0), ("max_log_rate", "fast")])
+def test_another_word_for_what_is_forwarded_is_refused(option: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=option):
+        make_job({"command": "x", option: value}, name="feed")
 
 
 def test_another_word_for_cleanup_is_refused() -> None:

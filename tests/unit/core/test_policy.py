@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from airflow_supervisor_jobs.core.policy import ProgramPolicy, WatchPolicy
+from airflow_supervisor_jobs.core.policy import Forward, ProgramPolicy, WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Judgement, Outcome, Verdict
 
 POLICY = WatchPolicy(
@@ -19,6 +19,8 @@ POLICY = WatchPolicy(
     check_timeout=5.0,
     unreachable_timeout=6.0,
     on_expire=Outcome.SKIPPED,
+    forward_logs=Forward.TAIL,
+    max_log_rate=100.0,
     watched_from=900.0,
     started_at=890.0,
     unreachable_from=950.0,

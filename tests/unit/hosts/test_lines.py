@@ -27,7 +27,10 @@ def texts(*pieces: bytes) -> list[str]:
     [
         (b"a\nb\n", ["a", "b"]),
         (b"a\r\nb", ["a", "b"]),
-        (b"10%\r20%\rdone\n", ["10%", "20%", "done"]),
+        (b"10%\r20%\rdone\n", ["done"]),
+        (b"\r10%\r20%\r\nnext\r\r\n", ["20%", "next"]),
+        (b"a\n10%\r20%\r", ["a", "20%"]),
+        (b"a\r\n\r\nb", ["a", "", "b"]),
         (b"\n\n", ["", ""]),
         (b"tab\there\n", ["tab\there"]),
         ("grün €\n".encode(), ["grün €"]),
@@ -54,10 +57,9 @@ def test_pieces_make_no_difference_and_positions_cover_everything(data: bytes, c
     assert [line.text for line in lines] == texts(data)
     for line in lines:
         raw = data[line.position - 1000 : line.end - 1000]
-        assert harmless(raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")) == line.text
-    assert b"".join(data[line.position - 1000 : line.end - 1000] for line in lines).replace(b"\n", b"") == data.replace(
-        b"\n", b""
-    )
+        shown = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
+        assert harmless(shown.decode("utf-8", "backslashreplace")) == line.text
+    assert b"".join(data[line.position - 1000 : line.end - 1000] for line in lines) == data
 
 
 @given(st.text())
@@ -76,6 +78,40 @@ def test_a_long_line_is_cut_between_characters_and_nothing_is_lost() -> None:
     whole = "".join(line.text.removesuffix(" [cut: the line goes on]") for line in lines[:-1])
     assert whole == "x€" * 60_000
     assert lines[-1].text == "next"
+
+
+def test_a_progress_bar_is_told_now_and_then_while_it_goes_on() -> None:
+    reader, lines = LineReader(0), []
+    for second in range(1000):
+        bar = b"step %3d\r" % second
+        lines += reader.feed(bar, position=9 * second, generation=1, time=float(second))
+    lines += reader.feed(b"\ndone\n", position=9000, generation=1, time=1000.0)
+
+    assert [line.text for line in lines] == [*(f"step {at:3}" for at in range(60, 1000, 60)), "step 999", "done"]
+    assert [line.position for line in lines[1:]] == [line.end for line in lines[:-1]]
+    assert lines[-1].end == 9006
+
+
+def test_a_line_end_after_a_told_state_is_no_line() -> None:
+    reader = LineReader(0)
+    lines = reader.feed(b"a\r", position=0, generation=1, time=0.0)
+    lines += reader.feed(b"b\r", position=2, generation=1, time=99.0)
+    lines += reader.feed(b"\nc\n", position=4, generation=1, time=99.0)
+    assert [line.text for line in lines] == ["b", "c"]
+
+
+def test_what_is_passed_over_is_said_and_not_called_lost() -> None:
+    reader = LineReader(0)
+    reader.feed(b"one\nhal", position=0, generation=1, time=None)
+
+    lines = reader.pass_over(100, "left out") + reader.feed(b"f\nten\n", position=99, generation=1, time=None)
+
+    assert [(line.text, line.position, line.end, line.ours) for line in lines] == [
+        ("hal", 4, 7, False),
+        ("left out", 7, 100, True),
+        ("", 100, 101, False),
+        ("ten", 101, 105, False),
+    ]
 
 
 def test_what_was_seen_is_left_out() -> None:

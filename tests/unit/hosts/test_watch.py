@@ -15,6 +15,7 @@ import pytest
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Verdict
 from airflow_supervisor_jobs.exceptions import AgentError, ConfigError, HostUnreachable
+from airflow_supervisor_jobs.hosts import flow
 from airflow_supervisor_jobs.hosts import watch as module
 from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.watch import Changed, Concluded, Contact, Observation, Output, Target, watch
@@ -453,7 +454,7 @@ async def test_credit_is_given_back() -> None:
     for _ in range(8):
         host.write(b"x" * 59_999 + b"\n")
     await host.until(lambda: bool(host.params("credit")))
-    assert host.params("credit")[0]["bytes"] >= module.CREDIT_BYTES // 4
+    assert host.params("credit")[0]["bytes"] >= flow.CREDIT_BYTES // 4
     host.end(0)
     await watching.ended()
 

@@ -19,7 +19,7 @@ from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.connect import open_pipe
 from airflow_supervisor_jobs.hosts.watch import Concluded, Output, watch
 from tests.services import watching as services
-from tests.services.host import OTHER, OWNER, Host
+from tests.services.host import OTHER, OWNER, Host, wait_for
 from tests.services.watching import MINE
 
 
@@ -109,6 +109,43 @@ async def test_a_new_watch_goes_on_where_the_last_one_was_left(host: Host, tmp_p
     await watching.conclusion()
 
     assert seen + watching.texts == [*map(str, range(1, 101)), "end"]
+
+
+async def test_a_single_look_tells_the_lines_of_a_program_that_goes_on(host: Host, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    await host.install(programs={"one": {"command": ["sh", "-c", f"seq 1 1000; read x < {gate}; echo end"]}})
+    await host.start()
+    written = host.root / "jobs/job/one/stdout.log"
+    await wait_for(lambda: written.exists() and written.read_text().endswith("\n1000\n"), "the lines")
+
+    assert await look(host, WatchPolicy("here", "job")) == [str(number) for number in range(1, 1001)]
+    assert await look(host, WatchPolicy("here", "job")) == []
+
+    await asyncio.to_thread(gate.write_text, "go\n")
+    await host.wait_ended()
+    assert await look(host, WatchPolicy("here", "job")) == ["end"]
+
+
+async def test_a_single_look_at_too_much_tells_the_newest_and_counts_the_rest(host: Host) -> None:
+    await host.install(programs={"one": {"command": ["sh", "-c", "seq 1 1000000; sleep 1000"]}})
+    await host.start()
+    written = host.root / "jobs/job/one/stdout.log"
+    await wait_for(lambda: written.exists() and written.read_text().endswith("\n1000000\n"), "the lines")
+
+    texts = await look(host, WatchPolicy("here", "job", max_log_rate=1000))
+
+    (held,) = [at for at, text in enumerate(texts) if "are held back here" in text]
+    assert texts[:3] == ["1", "2", "3"]
+    assert texts[held + 1 :] == [str(number) for number in range(999_901, 1_000_001)]
+    assert await look(host, WatchPolicy("here", "job")) == []
+
+
+async def look(host: Host, policy: WatchPolicy) -> list[str]:
+    """Return the lines of a single look."""
+    looking = watch(MINE, policy, pipes=lambda: open_pipe(host.settings), once=True)
+    async with aclosing(looking):
+        return [one.text async for one in looking if isinstance(one, Output)]
 
 
 async def test_a_stop_by_a_person(host: Host) -> None:
