@@ -29,8 +29,8 @@ DAEMONS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_TIMEOUT = 180.0
 #: A scheduler that is told to end waits for the tasks that run.
 STOP_TIMEOUT = 60.0
-#: Seconds that a daemon waits for another one's write.
-SQLITE_TIMEOUT = 60
+#: Seconds that a daemon waits for another one's write. Some of those wait for the API server, which waits meanwhile.
+SQLITE_TIMEOUT = 10
 
 
 class Airflow:
@@ -67,7 +67,7 @@ class Airflow:
         try:
             for name in DAEMONS:
                 self.start(name)
-            self._wait_until_healthy()
+            self.wait_until_healthy()
         except BaseException:
             self.stop()
             raise
@@ -95,12 +95,16 @@ class Airflow:
             raise RuntimeError(f"airflow {arguments[0]} exited with {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout
 
-    def start(self, name: str) -> int:
-        """One of :data:`DAEMONS` runs in a process group of its own; its pid is returned."""
+    def start(self, name: str, *, label: str | None = None) -> int:
+        """One of :data:`DAEMONS` runs in a process group of its own; its pid is returned.
+
+        :param label: what to call a second one of its kind.
+        """
         options = {"api-server": ("--workers", "1"), "scheduler": ("--skip-serve-logs",)}
         options["triggerer"] = options["scheduler"]
-        with self.daemon_log(name).open("ab") as log:
-            self._daemons[name] = subprocess.Popen(
+        label = label or name
+        with self.daemon_log(label).open("ab") as log:
+            self._daemons[label] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", name, *options.get(name, ())],
                 env=self.environ,
                 cwd=self.home,
@@ -109,13 +113,16 @@ class Airflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return self._daemons[name].pid
+        return self._daemons[label].pid
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """The daemon's whole process group has been sent the signal and its leader has ended."""
-        daemon = self._daemons[name]
-        os.killpg(daemon.pid, number)
-        daemon.wait(STOP_TIMEOUT)
+        self.signal(name, number)
+        self._daemons.pop(name).wait(STOP_TIMEOUT)
+
+    def signal(self, name: str, number: int) -> None:
+        """The daemon's whole process group has been sent the signal."""
+        os.killpg(self._daemons[name].pid, number)
 
     def daemon_log(self, name: str) -> Path:
         """Where the daemon's own output goes."""
@@ -169,7 +176,8 @@ class Airflow:
         with config.open("w") as file:
             parser.write(file)
 
-    def _wait_until_healthy(self) -> None:
+    def wait_until_healthy(self) -> None:
+        """Every daemon lives, and says so."""
         deadline = time.monotonic() + START_TIMEOUT
         seen: object = "nothing"
         while time.monotonic() < deadline:

@@ -21,7 +21,7 @@ class AirflowApi:
     """A user of the API server, logged in at the first call that needs it."""
 
     def __init__(self, url: str, *, username: str, password: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30)
+        self._client = httpx.Client(base_url=url, timeout=120)  # a daemon may hold the database for long
         self._login = {"username": username, "password": password}
 
     def close(self) -> None:
@@ -57,9 +57,11 @@ class AirflowApi:
         """Return the messages of DAG files that could not be read."""
         return [error["stack_trace"] for error in self.call("GET", "importErrors")["import_errors"]]
 
-    def trigger(self, dag_id: str, *, run_id: str | None = None, conf: Json | None = None) -> str:
-        """A run without a logical date exists; its id is returned."""
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+    def trigger(
+        self, dag_id: str, *, run_id: str | None = None, conf: Json | None = None, logical_date: str | None = None
+    ) -> str:
+        """A run exists, by default without a logical date; its id is returned."""
+        body = {"dag_run_id": run_id, "logical_date": logical_date, "conf": conf or {}}
         return str(self.call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> Json:
@@ -105,6 +107,14 @@ class AirflowApi:
         body = {"dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False, "dry_run": False}
         self.call("POST", f"dags/{dag_id}/clearTaskInstances", json=body)
 
+    def pause(self, dag_id: str, *, paused: bool = True) -> None:
+        """A user has paused the DAG, or set it going again."""
+        self.call("PATCH", f"dags/{dag_id}", json={"is_paused": paused})
+
+    def delete_dag(self, dag_id: str) -> None:
+        """A user has deleted the DAG with all that Airflow knows of it."""
+        self.call("DELETE", f"dags/{dag_id}")
+
     def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float) -> str:
         """The run has ended; its state is returned."""
         run = wait_until(
@@ -114,6 +124,10 @@ class AirflowApi:
             otherwise=lambda: f"tasks {self.states(dag_id, run_id)}",
         )
         return str(run["state"])
+
+    def wait_for_any_run(self, dag_id: str, *, timeout: float) -> Json:
+        """The DAG has a run, whoever made it; the first one is returned."""
+        return dict(wait_until(lambda: self.runs(dag_id), bool, timeout=timeout)[0])
 
     def wait_for_task(
         self, dag_id: str, run_id: str, task_id: str, states: Collection[str], *, timeout: float
