@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from airflow_supervisor_jobs.cli import declared, lives, looks, orphans, tunnel
+from airflow_supervisor_jobs.cli import declared, lives, logs, looks, orphans, tunnel
 from airflow_supervisor_jobs.cli.console import print_error
 from airflow_supervisor_jobs.cli.options import Exit, Format
 from airflow_supervisor_jobs.exceptions import ConfigError, SupervisorJobsError
@@ -34,7 +34,7 @@ def options(
     del debug  # it is for run(), which sees the errors
 
 
-for commands in (declared, lives, looks, orphans, tunnel):
+for commands in (declared, lives, looks, logs, orphans, tunnel):
     commands.add_to(app)
 
 

@@ -30,8 +30,8 @@ class Target:
     :param consumer: under which name the host keeps how far the output was delivered; None: it does not.
     :param programs: the programs that count; None: all.
     :param logs: whether output is wanted at all.
-    :param start: where the output begins: ``cursor`` (where this consumer stopped), ``beginning``, ``end``, or so many
-        last lines.
+    :param start: where the output begins: ``cursor`` (where this consumer stopped), ``beginning``, ``end``, so many
+        last lines, or the position of each process's streams.
     """
 
     job: str
@@ -39,7 +39,7 @@ class Target:
     consumer: str | None = None
     programs: tuple[str, ...] | None = None
     logs: bool = True
-    start: str | int = "cursor"
+    start: str | int | Mapping[str, Mapping[str, int]] = "cursor"
 
 
 class Picture:
