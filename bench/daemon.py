@@ -9,19 +9,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_supervisor_jobs.config import make_job, render_spec
+from airflow_supervisor_jobs.config import Job, make_job, render_spec
 from airflow_supervisor_jobs.hosts.connect import open_pipe
 from airflow_supervisor_jobs.hosts.settings import resolve
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
 from bench.processes import cpu_s, pss_bytes
 from bench.report import Report, digits, main, milliseconds
-from bench.stage import OWNER, folder, until
+from bench.stage import OWNER, folder, install_and_start, until
 
 #: How many more jobs are installed, one after the other, at each size.
 SAMPLES = 7
 MB = 1024 * 1024
-#: How many requests are under way at once while the host is filled.
-_AT_ONCE = 25
 PRINT_THE_TIME = ["sh", "-c", "date +%s.%N; exec sleep 3600"]
 
 
@@ -33,9 +31,17 @@ class Root:
         self.host = {"name": "bench", "root": str(root)}
         self.pipe: StreamPipe = open_pipe(resolve(make_job({"host": self.host, "command": "true"}, name="none").host))
 
+    def job(self, name: str) -> Job:
+        """Return a job that says the time and sleeps."""
+        return make_job({"host": self.host, "command": PRINT_THE_TIME}, name=name)
+
+    async def fill(self, names: list[str]) -> None:
+        """The root has these jobs too, and they run."""
+        await install_and_start(self.pipe, list(map(self.job, names)))
+
     async def install(self, name: str) -> float:
         """Return the seconds that the installation of one more job takes."""
-        spec = render_spec(make_job({"host": self.host, "command": PRINT_THE_TIME}, name=name))
+        spec = render_spec(self.job(name))
         return await took(lambda: self.pipe.request("install", spec=spec, owner=OWNER, if_running="fail"))
 
     async def daemon(self, name: str) -> float:
@@ -68,43 +74,27 @@ async def took(work: Callable[[], Awaitable[Any]]) -> float:
     return time.monotonic() - began
 
 
-async def shared(place: Path, sizes: list[int]) -> dict[int, dict[str, Any]]:
-    """Return what one supervisord costs at each number of jobs."""
-    found: dict[int, dict[str, Any]] = {}
+async def shared(place: Path, size: int) -> dict[str, Any]:
+    """Return what one supervisord costs at that number of jobs."""
+    found: dict[str, Any] = {"install": [], "start": [], "first line": []}
     root = Root(place / "r")
-    filled = 0
     async with root.pipe:
-        for size in sizes:
-            filled = await fill(root, filled, size - 1)
-            found[size] = figures = {"install": [], "start": [], "first line": []}
-            for _ in range(SAMPLES):
-                name = f"job{filled}"
-                figures["install"].append(await root.install(name))
-                await root.daemon(name)
-                start, first_line = await root.start(name)
-                figures["start"].append(start)
-                figures["first line"].append(first_line)
-                filled += 1
-            supervisord = root.supervisord()
-            before = cpu_s([supervisord])
-            figures["status"] = [await took(lambda: root.pipe.request("status", job=None)) for _ in range(SAMPLES)]
-            figures["supervisord's part"] = (cpu_s([supervisord]) - before) / SAMPLES
-            figures["memory"] = pss_bytes([supervisord])
-    return found
-
-
-async def fill(root: Root, filled: int, size: int) -> int:
-    """The root has so many jobs that run; return how many that is."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(name: str) -> None:
-        async with gate:
-            await root.install(name)
+        began = time.monotonic()
+        await root.fill([f"job{number}" for number in range(size - 1)])
+        found["filled after"] = time.monotonic() - began
+        for number in range(size, size + SAMPLES):
+            name = f"job{number}"
+            found["install"].append(await root.install(name))
             await root.daemon(name)
-            await root.start(name)
-
-    await asyncio.gather(*(one(f"job{number}") for number in range(filled, size)))
-    return max(filled, size)
+            start, first_line = await root.start(name)
+            found["start"].append(start)
+            found["first line"].append(first_line)
+        supervisord = root.supervisord()
+        before = cpu_s([supervisord])
+        found["status"] = [await took(lambda: root.pipe.request("status", job=None)) for _ in range(SAMPLES)]
+        found["supervisord's part"] = (cpu_s([supervisord]) - before) / SAMPLES
+        found["memory"] = pss_bytes([supervisord])
+    return found
 
 
 async def each_its_own(place: Path, size: int) -> dict[str, Any]:
@@ -124,19 +114,22 @@ async def each_its_own(place: Path, size: int) -> dict[str, Any]:
 def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("daemon", quick)
-    sizes, own = ([1, 20], 3) if quick else ([1, 10, 100, 300, 1000], 20)
-    with folder() as place:
-        found = asyncio.run(shared(place, sizes))
+    sizes, own = ([1, 20], 3) if quick else ([1, 10, 100, 1000], 20)
+    found = {}
+    for size in sizes:
+        with folder() as place:
+            found[size] = asyncio.run(shared(place, size))
     with folder() as place:
         alone = asyncio.run(each_its_own(place, own))
     table = report.table(
         "One supervisord for all jobs: job N, ms",
-        "N", "install", "start", "runner up to the first line", "status of all", "of it supervisord's CPU", "MB",
+        "N", "install", "start", "runner up to the first line", "status of all", "its CPU of that", "MB",
+        "the others there after, s",
     )  # fmt: skip
     for size, figures in found.items():
         times = (milliseconds(figures[key]) for key in ("install", "start", "first line", "status"))
         cpu_ms = digits(figures["supervisord's part"] * 1000)
-        table.rows.append((str(size), *times, cpu_ms, digits(figures["memory"] / MB)))
+        table.rows.append((str(size), *times, cpu_ms, digits(figures["memory"] / MB), digits(figures["filled after"])))
     table = report.table(
         "One supervisord for each job, ms",
         "jobs", "install", "supervisord answers", "start", "all its work", "MB of all supervisords", "MB for each",

@@ -103,16 +103,12 @@ def slow_login(place: Path) -> str:
     return words.format(int(rounds * SLOW_LOGIN_S / (time.monotonic() - began)))
 
 
-def grow(
-    kind: Callable[..., Any], sizes: list[int], *, slow: bool = False, **windows: Any
-) -> dict[int, dict[str, Any]]:
-    """Return what each number of jobs costs, on a host that is filled step by step."""
-    found: dict[int, Any] = {}
-    filled = 0
-    with host(kind, slow=slow) as (system, server):
-        for size in sizes:
-            asyncio.run(system.start(["sleep 3600"] * (size - filled), first=filled))
-            filled = size
+def at_sizes(kind: Callable[..., Any], sizes: list[int], *, slow: bool = False, **windows: Any) -> dict[int, Any]:
+    """Return what each number of jobs costs, each on a host of its own."""
+    found = {}
+    for size in sizes:
+        with host(kind, slow=slow) as (system, server):
+            asyncio.run(system.start(["sleep 3600"] * size))
             found[size] = watch(system, server, **windows)
     return found
 
@@ -123,10 +119,10 @@ def measure(*, quick: bool) -> Report:
     windows = {"windows": 1, "window_s": 5.0} if quick else {"windows": 3, "window_s": 10.0}
     ours, theirs, slow = ([5, 20], [5, 20], [5]) if quick else ([50, 200, 500, 1000], [50, 200], [200])
     found = {
-        Ours.name: grow(Ours, ours, **windows),
-        "SSHRemoteJobOperator": grow(RemoteJobs, theirs, **windows),
-        SLOW + Ours.name: grow(Ours, slow, slow=True, **windows),
-        SLOW + "SSHRemoteJobOperator": grow(RemoteJobs, slow, slow=True, **windows),
+        Ours.name: at_sizes(Ours, ours, **windows),
+        "SSHRemoteJobOperator": at_sizes(RemoteJobs, theirs, **windows),
+        SLOW + Ours.name: at_sizes(Ours, slow, slow=True, **windows),
+        SLOW + "SSHRemoteJobOperator": at_sizes(RemoteJobs, slow, slow=True, **windows),
     }
     connecting = report.table(
         "Idle jobs: connecting", "system", "jobs", "connections", "refused", "all watched after, s", "ended falsely"

@@ -6,11 +6,13 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from airflow_supervisor_jobs.operators.configure import reachable_part
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
 from tests.services.link import Link
-from tests.services.processes import end_processes_of
+from tests.services.processes import end_processes_of, processes_of
 from tests.services.sshd import OpenSSH
 
 OWNER = {"deployment": "bench", "dag_id": "bench", "run_id": "1", "task_id": "", "map_index": "-1"}
@@ -42,6 +44,10 @@ def folder() -> Iterator[Path]:
     try:
         yield path
     finally:
+        for pid, command in processes_of(path).items():
+            if "supervisord" not in command and "runner" not in command:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         end_processes_of(path)
         shutil.rmtree(path, ignore_errors=True)
 
@@ -99,18 +105,12 @@ class Ours:
         async with open_pipe(resolve(make_job({"host": local, "command": "true"}, name="none").host)) as pipe:
             yield pipe
 
-    async def start(self, commands: Sequence[Any], *, first: int = 0, **more: Any) -> None:
+    async def start(self, commands: Sequence[Any], *, first: int = 0) -> None:
         """Have a job for each command."""
-        gate = asyncio.Semaphore(_AT_ONCE)
+        jobs = [self.job(f"job{number}", command) for number, command in enumerate(commands, first)]
         async with self.pipe() as pipe:
-
-            async def one(number: int, command: Any) -> None:
-                async with gate:
-                    self.pins.append(await install_and_start(pipe, self.job(f"job{number}", command, **more)))
-
-            # The first one has a supervisord be started.
-            await one(first, commands[0])
-            await asyncio.gather(*(one(first + number, each) for number, each in enumerate(commands[1:], 1)))
+            specs = await install_and_start(pipe, jobs)
+        self.pins += [pin_of(job, spec).to_dict() for job, spec in zip(jobs, specs, strict=True)]
 
     def triggers(self) -> list[BaseTrigger]:
         """Return what watches each of the jobs, as a triggerer has it."""
@@ -122,13 +122,30 @@ class Ours:
         return int((self.root / "supervisord.pid").read_text())
 
 
-async def install_and_start(pipe: StreamPipe, job: Job) -> dict[str, Any]:
-    """Return the job's pin, once its programs run."""
-    spec = render_spec(job)
-    await pipe.request("install", spec=spec, owner=OWNER, if_running="fail")
-    await pipe.request("start_supervisord", job=job.name)
-    await pipe.request("start", job=job.name, owner=OWNER, programs=None, if_running="fail", by="bench")
-    return pin_of(job, spec).to_dict()
+async def install_and_start(pipe: StreamPipe, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Return the specs of all these jobs, once their programs run.
+
+    All are installed before supervisord lives, which would read all of them again after each.
+    """
+    specs = [render_spec(job) for job in jobs]
+    start = {"owner": OWNER, "programs": None, "if_running": "fail", "by": "bench"}
+    install = {"owner": OWNER, "if_running": "fail"}
+    await in_turn([partial(pipe.request, "install", spec=spec, **install) for spec in specs], at_once=_AT_ONCE)
+    if jobs:
+        await pipe.request("start_supervisord", job=jobs[0].name)
+    await in_turn([partial(pipe.request, "start", job=job.name, **start) for job in jobs], at_once=_AT_ONCE)
+    return specs
+
+
+async def in_turn(works: Sequence[Callable[[], Awaitable[Any]]], *, at_once: int) -> None:
+    """All is done, not too much of it at once."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(work: Callable[[], Awaitable[Any]]) -> None:
+        async with gate:
+            await work()
+
+    await asyncio.gather(*map(one, works))
 
 
 def pin_of(job: Job, spec: dict[str, Any]) -> Pin:
