@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOST_BACKUPS = 100000
 LOOKS = 50
+# A stream without a line break is not read whole to find its last line.
+LONGEST_TAIL = 64 << 20
 
 
 class Entry:
@@ -111,18 +113,22 @@ class StreamReader:
                 os.close(fd)
 
     def position_of_last(self, lines: int) -> int:
-        """Return where the last ``lines`` lines begin."""
+        """Return where the last ``lines`` lines begin, or where a long last part of the stream does."""
         first, end = self.bounds()
+        first = max(first, end - LONGEST_TAIL)
         position, wanted = end, lines
         while position > first and wanted >= 0:
             step = max(first, position - 65536)
             text = b"".join(base64.b64decode(chunk["data"]) for chunk in self.read(step, position - step)[0])
             if position == end and text.endswith(b"\n"):
                 wanted += 1
-            breaks = [at for at, byte in enumerate(text) if byte == 10]
-            if len(breaks) >= wanted > 0:
-                return step + breaks[-wanted] + 1
-            wanted -= len(breaks)
+            breaks = text.count(b"\n")
+            if breaks >= wanted > 0:
+                at = len(text)
+                for _ in range(wanted):
+                    at = text.rfind(b"\n", 0, at)
+                return step + at + 1
+            wanted -= breaks
             position = step
         return first
 
