@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,6 +31,7 @@ from airflow_supervisor_jobs.triggers.masks import mask_secrets
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.programs import CONSUMER, SupervisorProgramsTrigger, watch_target
 from airflow_supervisor_jobs.triggers.reach import ask, worker_pipes
+from airflow_supervisor_jobs.triggers.settle import SETTLE_S
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,12 +53,9 @@ class SupervisorProgramsSensor(BaseSensorOperator):
     """Ends when the job does, and as the job did; its log has the programs' lines while they run.
 
     Deferrable (the default), it holds no worker slot. ``mode="reschedule"`` and ``mode="poke"`` with
-    ``deferrable=False`` look from a worker every ``poke_interval``. Time limits are the job's own
-    (``check_timeout``, ``runtime``, ``endtime``, ``unreachable_timeout``); ``execution_timeout`` and ``timeout``
-    count like ``check_timeout``, from the beginning of this try, deferred or not.
-
-    Its XCom says of each process its exit code or signal, when it ended and when that was noticed, also
-    when the task fails. Of the clear ends, ``verdict`` has the word.
+    ``deferrable=False`` look from a worker every ``poke_interval``, the former every five seconds at most.
+    Time limits are the job's own (``check_timeout``, ``runtime``, ``endtime``, ``unreachable_timeout``);
+    ``execution_timeout`` and ``timeout`` count like ``check_timeout``, from the beginning of this try, deferred or not.
 
     ``retries`` are for the job: so often it is started anew when it has failed. The task itself has
     :data:`SPARE_TRIES` more, for a worker or an API server that is lost: such a try finds the running programs.
@@ -81,6 +79,8 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         self.configure_task_id = configure_task_id
         self.start_task_id = start_task_id
         self.deferrable = deferrable
+        if self.reschedule:  # the scheduler has to know that the look before has ended
+            self.poke_interval = max(self.poke_interval, SETTLE_S)
         self.restarts = self.retries or 0
         self.retries = self.restarts + SPARE_TRIES
         self._executing: Context | None = None
@@ -151,7 +151,7 @@ class SupervisorProgramsSensor(BaseSensorOperator):
         if self._ending.confirmed:
             raise AirflowFailException("Airflow has ended this task")
         self.log.info("This worker ends: another one goes on with the watch")
-        raise AirflowRescheduleException(datetime.now(timezone.utc))  # type: ignore[no-untyped-call]
+        raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=SETTLE_S))  # type: ignore[no-untyped-call]
 
     def _defer(self, pin: Pin, context: Context) -> NoReturn:
         trigger = SupervisorProgramsTrigger(pin=self._watching(pin, context).to_dict(), task=task_identity(context))

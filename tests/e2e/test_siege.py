@@ -42,11 +42,20 @@ def test_a_worker_that_has_lost_its_api_server_ends_no_job(fleet: Fleet, siege: 
         lambda: fleet.task(WORKER), lambda task: task["try_number"] == 2 and task["state"] == "running", timeout=120
     )
     assert fleet.runs_alone(WORKER) == siege[WORKER]
-    assert "The programs are not stopped now" in fleet.log(WORKER)
     os.kill(siege[WORKER], signal.SIGTERM)
     assert fleet.ended(WORKER) == ("failed", states("failed", "skipped"))
     assert fleet.watched(WORKER)["return_value"]["witness"]["exit_code"] == 7
     fleet.is_gone(WORKER)
+
+
+def test_deleting_the_dag_ends_the_program(fleet: Fleet, siege: dict[str, int]) -> None:
+    assert fleet.runs_alone(DELETED) == siege[DELETED]
+    fleet.api.delete_dag(DELETED)
+    fleet.is_gone(DELETED)
+    # A scheduler that has looked at the run in this moment has ended with an error.
+    fleet.airflow.kill("scheduler")
+    fleet.airflow.start("scheduler")
+    fleet.airflow.wait_until_healthy()
 
 
 def test_a_triggerer_that_was_frozen_ends_no_job_of_another_one(fleet: Fleet, siege: dict[str, int]) -> None:
@@ -87,14 +96,6 @@ def test_the_end_signal_is_lost_because_all_of_airflow_is_down(fleet: Fleet, sie
     assert fleet.ended(DOWN) == ("failed", states("failed", "skipped"))
     record = fleet.watched(DOWN)["return_value"]["witness"]
     assert (record["exit_code"], record["generation"]) == (7, 1)
-
-
-def test_deleting_the_dag_ends_the_program(fleet: Fleet, siege: dict[str, int]) -> None:
-    # The last of all: a scheduler that is looking at the run in this moment ends with an error.
-    assert fleet.runs_alone(DELETED) == siege[DELETED]
-    fleet.in_state(DELETED, "deferred")
-    fleet.api.delete_dag(DELETED)
-    fleet.is_gone(DELETED)
 
 
 def triggerer_of(fleet: Fleet, job: str) -> int | None:

@@ -117,7 +117,8 @@ class Airflow:
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """The daemon's whole process group has been sent the signal and its leader has ended."""
-        self.signal(name, number)
+        with suppress(ProcessLookupError):  # it may have ended before
+            self.signal(name, number)
         self._daemons.pop(name).wait(STOP_TIMEOUT)
 
     def signal(self, name: str, number: int) -> None:

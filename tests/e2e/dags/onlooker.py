@@ -18,7 +18,6 @@ with DAG("onlooker") as onlooker:
             external_dag_id=job,
             external_task_id="watch_programs",
             failed_states=["failed"],
-            mode="reschedule",
             poke_interval=2,
         )
 
