@@ -39,7 +39,7 @@ async def delays_s(kind: Any, *, jobs: int, way_s: float) -> tuple[list[float], 
     ):
         system = kind(place, server, port=port if way_s else None)
         pids = [place / f"{number}.pid" for number in range(jobs)]
-        await system.start([f"sh -c 'echo $$ > {path}; exec sleep 600'" for path in pids])
+        await system.start([f"sh -c 'echo started; echo $$ > {path}; exec sleep 600'" for path in pids])
         await until(lambda: all(path.exists() and path.read_text().strip() for path in pids), "the programs' start")
         told = [asyncio.create_task(ending(trigger)) for trigger in system.triggers()]
         await asyncio.sleep(SETTLED_S)
