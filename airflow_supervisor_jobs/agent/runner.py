@@ -1203,7 +1203,10 @@ def enter(spec: "dict[str, Any]", place: Place, identity: "tuple[int, int, str, 
     directory = spec["directory"] or (home if os.path.isdir(home) else "/")
     if directory == "~" or directory.startswith("~/"):
         directory = home + directory[1:]
-    os.chdir(directory.encode("utf-8", "surrogateescape"))
+    try:
+        os.chdir(directory.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise OSError(error.errno, "Its directory cannot be entered: %s" % error.strerror, directory) from None
     return environment
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Container, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ BROKEN_PREFIX = "broken__"
 _log = logging.getLogger(__name__)
 
 
-def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | None = None) -> list[str]:
+def build_dags(
+    namespace: MutableMapping[str, Any], config_dir: Path | str | None = None, *, exclude: Container[str] = ()
+) -> list[str]:
     """Every file of ``configs/job`` has become a DAG in ``namespace``; their ids are returned.
 
     Call it as ``build_dags(globals())`` in a DAG file. A file that cannot be read hides no other: it shows as
@@ -29,12 +31,14 @@ def build_dags(namespace: MutableMapping[str, Any], config_dir: Path | str | Non
     task it wants one DAG, and only that one is made.
 
     :param config_dir: by default the folder ``configs`` beside the DAG file or above.
+    :param exclude: names of jobs that have a DAG of their own elsewhere.
     """
     source = Path(namespace["__file__"])
     folder = Path(config_dir) if config_dir is not None else find_config_dir(source)
     wanted = get_parsing_context().dag_id
     made: dict[str, DAG] = {}
-    for name in sorted(job_names(folder), key=lambda name: name != wanted):
+    names = [name for name in job_names(folder) if name not in exclude]
+    for name in sorted(names, key=lambda name: name != wanted):
         dag = _build(name, folder, wanted)
         if dag.dag_id in made:
             dag = _placeholder(name, f"{folder / 'job' / name}.yaml: another job's DAG is {dag.dag_id} too. Rename one")

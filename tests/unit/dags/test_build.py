@@ -36,6 +36,10 @@ def test_every_file_becomes_a_dag(dag_file: Path) -> None:
     assert {dag.fileloc for dag in dags.values()} == {str(dag_file)}
 
 
+def test_a_job_that_has_its_dag_elsewhere_can_be_left_out(dag_file: Path) -> None:
+    assert build_dags({"__file__": str(dag_file)}, exclude=["feed", "wrong"]) == ["training"]
+
+
 def test_names_that_look_alike_hide_nothing(dag_file: Path) -> None:
     jobs = dag_file.parent / "configs" / "job"
     for name, text in {"a-b": "command: x", "a_b": "command: x", "c-d": "x: y", "c_d": "x: y"}.items():
