@@ -339,6 +339,8 @@ class Watcher:
             self.follow_runner(process, one)
             self.look_soon(process)
         self.subscriptions[sub.number] = sub
+        if record["spec"].get("lease"):  # a look may be over before it is renewed in turn
+            self.jobs.renew_lease(sub.job)
         if sub.logs:
             self.hungry.add(sub.number)
         return {"sub": sub.number, "job": status, "from": begins}

@@ -79,3 +79,13 @@ async def test_a_watch_keeps_the_lease(root: Path, ledger: Ledger, scripted: Scr
         before = lease.stat().st_mtime_ns
         await host.pipe.request("watch", job="job", owner=OWNER, consumer=None, logs=False, start="end", credit=1)
         await host.wait(lambda s: lease.stat().st_mtime_ns > before)
+
+
+async def test_a_look_that_is_over_at_once_keeps_the_lease(root: Path, ledger: Ledger, scripted: Scripted) -> None:
+    async with Host(root) as host:
+        await host.install(programs=scripted("--run-for", "600"), airflow={"lease": 60})
+        await host.start()
+        lease = root / "jobs/job/lease"
+        before = lease.stat().st_mtime_ns
+        await host.pipe.request("watch", job="job", owner=OWNER, consumer=None, logs=False, start="end", credit=1)
+        assert lease.stat().st_mtime_ns > before
