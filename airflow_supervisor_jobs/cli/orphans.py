@@ -21,7 +21,7 @@ from airflow_supervisor_jobs.hosts.sweep import Sweeping, Swept, sweep_patiently
 if TYPE_CHECKING:
     from airflow_supervisor_jobs.hosts.address import HostSettings
 
-_COLUMNS = ("host", "job", "process", "pid", "generation", "action", "reason")
+_COLUMNS = ("host", "job", "process", "pid", "generation", "action", "reason", "command")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,6 +63,13 @@ def orphans(
         answers = asyncio.run(_sweep_all(sweeps, retries=retries, retry_delay_s=retry_delay))
     swept = [answer for answer in answers if isinstance(answer, Swept)]
     print_rows([row for each in swept for row in each.findings], _COLUMNS, form=output)
+    empty = [
+        each.name
+        for each, answer in zip(hosts, answers, strict=True)
+        if isinstance(answer, Swept) and not answer.findings
+    ]
+    if empty and output is Format.TABLE:
+        say(f"Nothing was found on {', '.join(dict.fromkeys(empty))}")
     errors += [answer for answer in answers if isinstance(answer, SupervisorJobsError)]
     for wrong in errors:
         print_error(wrong, form=output)

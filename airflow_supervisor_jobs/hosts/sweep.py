@@ -129,7 +129,7 @@ async def _look(pipe: Pipe, how: Sweeping, airflow: Airflow) -> _Look:
     watched = [each for each in held if each not in [orphan.held for orphan in orphans]]
     # Asked after the host: what ended in between waits no more.
     watches = airflow.watches(watched)
-    return _Look(orphans, find_bereft(watches, watched, host=how.host, machine=socket.gethostname()))
+    return _Look(orphans, find_bereft(watches, held, host=how.host, machine=socket.gethostname()))
 
 
 async def _held(pipe: Pipe) -> list[HeldJob]:

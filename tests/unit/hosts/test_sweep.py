@@ -187,6 +187,14 @@ async def test_a_task_whose_job_is_not_there_is_told_with_the_cure(host: MemoryH
     assert host.process("feed", "p").is_running
 
 
+async def test_the_job_of_a_run_that_is_over_is_not_missed_as_well(host: MemoryHost) -> None:
+    await up(host, "feed", owner("over"))
+    airflow = over()
+    airflow.waiting = [watch_of("over")]
+    (finding,) = (await look(host, airflow, stop=False)).left
+    assert finding["reason"] == "its run feed/over is over"
+
+
 async def test_a_local_job_of_another_machine_is_not_missed_here(host: MemoryHost) -> None:
     airflow = over()
     airflow.waiting = [watch_of("bereft", machine="another")]
