@@ -41,9 +41,13 @@ class SupervisorJobsError(Exception):
 
 
 class ConfigError(SupervisorJobsError):
-    """What was declared cannot be right; the message cites file, line and column where known."""
+    """What was declared cannot be right; the message cites file, line and column where known, a line for each."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        prefix = super().__str__().removesuffix(self.message)
+        return "\n".join(prefix + line for line in self.message.split("\n"))
 
 
 class JobNotFound(ConfigError):

@@ -21,7 +21,7 @@ from airflow_supervisor_jobs.cli.options import (
     is_override,
 )
 from airflow_supervisor_jobs.cli.reach import declared_job, folder_of, refuse_empty
-from airflow_supervisor_jobs.config import Host, Job, Secret, check_file, json_schema, load_jobs
+from airflow_supervisor_jobs.config import Host, Job, Secret, check_file, json_schema, load_jobs, shell_warnings
 from airflow_supervisor_jobs.config.daemon_writer import write_daemon
 from airflow_supervisor_jobs.config.writer import write_conf
 from airflow_supervisor_jobs.exceptions import ConfigError
@@ -52,6 +52,8 @@ def validate(
         print_rows(rows, ("job", "file", "ok"), form=output)
         for row in wrong:
             say(row["error"], style="red")
+        for words in (words for row in rows for words in row["warnings"]):
+            say(words, style="yellow")
     return Exit.CONFIG if wrong else Exit.OK
 
 
@@ -99,7 +101,7 @@ def _checked(paths: Sequence[Path], overrides: Sequence[str], config_dir: Path |
 def _broken(error: ConfigError, folder: Path) -> dict[str, Any]:
     files = (folder / "job" / f"{error.job}{suffix}" for suffix in (".yaml", ".yml"))
     file = next((str(file) for file in files if file.is_file()), None)
-    return {"job": error.job, "file": file, "ok": "no", "error": str(error)}
+    return {"job": error.job, "file": file, "ok": "no", "error": str(error), "warnings": []}
 
 
 def _check_file(path: Path, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
@@ -107,11 +109,11 @@ def _check_file(path: Path, overrides: Sequence[str], config_dir: Path | None) -
         found = check_file(path, overrides, None if config_dir is None else folder_of(config_dir))
         return _row(found) if isinstance(found, Job) else _fine(path)
     except (ConfigError, OSError) as error:
-        return {"job": path.stem, "file": str(path), "ok": "no", "error": str(error)}
+        return {"job": path.stem, "file": str(path), "ok": "no", "error": str(error), "warnings": []}
 
 
 def _fine(path: Path) -> dict[str, Any]:
-    return {"job": path.stem, "file": str(path), "ok": "yes", "error": None}
+    return {"job": path.stem, "file": str(path), "ok": "yes", "error": None, "warnings": []}
 
 
 def _row(job: Job) -> dict[str, Any]:
@@ -122,7 +124,8 @@ def _row(job: Job) -> dict[str, Any]:
         _daemon(job.host)
     except ConfigError as caught:
         error = str(caught)
-    return {"job": job.name, "file": str(job.source), "ok": "no" if error else "yes", "error": error}
+    told = {"ok": "no" if error else "yes", "error": error, "warnings": shell_warnings(job)}
+    return {"job": job.name, "file": str(job.source), **told}
 
 
 def _job_data(job: Job) -> dict[str, Any]:

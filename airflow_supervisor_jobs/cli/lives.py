@@ -26,7 +26,7 @@ from airflow_supervisor_jobs.cli.options import (
 )
 from airflow_supervisor_jobs.cli.reach import ask_status, job_of, pipe_to, pipes_from, programs_of
 from airflow_supervisor_jobs.cli.rows import COLUMNS, row_of
-from airflow_supervisor_jobs.config import Job, render_spec
+from airflow_supervisor_jobs.config import Job, render_spec, shell_warnings
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.status import EndReason, Phase, ProcessStatus
 from airflow_supervisor_jobs.core.verdict import Judgement, Verdict
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from airflow_supervisor_jobs.hosts.base import Pipe
     from airflow_supervisor_jobs.hosts.observations import Concluded
 
-_ACTED = ("action", *COLUMNS)
+#: An order begins the count of restarts anew.
+_ACTED = ("action", *(column for column in COLUMNS if column != "restarts"))
 _CONSUMER = "cli"
 #: Seconds for which ``up`` and ``restart`` look at what they have started.
 _SETTLE_S = 0.5
@@ -63,6 +64,8 @@ def up(
 ) -> int:
     """Install a job on its host and start what does not run of it."""
     declared = job_of(job, config_dir=config_dir, overrides=overrides)
+    for words in shell_warnings(declared):
+        say(words, style="yellow")
     return _patiently(_up(declared, if_running, wait=wait, form=output), declared)
 
 
@@ -198,7 +201,9 @@ async def _watch(pipe: Pipe, job: Job, timeout: float | None, *, quietly: bool =
 
 
 def _words(status: ProcessStatus) -> str:
-    words = [status.statename or status.phase.value, f"generation {status.generation}"]
+    # supervisord sees the runner alone, and calls it RUNNING before the program is there.
+    state = None if status.phase is Phase.STARTING else status.statename
+    words = [state or status.phase.value.upper(), f"generation {status.generation}"]
     return ", ".join(words + ([f"pid {status.pid}"] if status.pid else []))
 
 
@@ -291,6 +296,9 @@ def _tell_down(job: Job, rows: list[dict[str, Any]], done: Mapping[str, Any], *,
         result = {"removed": done["removed"], "supervisord_stopped": done["stopped"], "held_by": done["held_by"]}
         print_json({"job": job.name, "host": job.host.name, **result, "processes": rows})
         return
+    for row in rows:
+        if done["removed"] and row["action"] == "not_running":
+            row["action"] = "removed"
     print_rows(rows, _ACTED, form=form)
     held = f"; supervisord stays for {', '.join(done['held_by'])}" if done["held_by"] else ""
     say(f"{job.host.name}/{job.name}: {'removed' if done['removed'] else 'is not installed'}{held}")

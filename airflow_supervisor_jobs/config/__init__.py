@@ -28,6 +28,7 @@ from airflow_supervisor_jobs.config.loader import (
 from airflow_supervisor_jobs.config.program import IfSupervisordDies, Program, Restart
 from airflow_supervisor_jobs.config.schema import json_schema
 from airflow_supervisor_jobs.config.sections import EventListener, FcgiProgram, Group
+from airflow_supervisor_jobs.config.shell import shell_warnings
 from airflow_supervisor_jobs.config.spec import render_spec
 from airflow_supervisor_jobs.config.templates import render_templates
 
@@ -68,4 +69,5 @@ __all__ = [
     "make_job",
     "render_spec",
     "render_templates",
+    "shell_warnings",
 ]

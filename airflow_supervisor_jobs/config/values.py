@@ -162,6 +162,8 @@ def parse_command(value: Any) -> Any:
 
     :raises ValueError: empty.
     """
+    if isinstance(value, bool):
+        raise ValueError("is a boolean to YAML, not a text. Put it in quotes")  # noqa: TRY004
     if not isinstance(value, str | list | tuple):
         raise ValueError("is neither a text nor a list. Write the program and its arguments")  # noqa: TRY004
     if not isinstance(value, str):

@@ -123,3 +123,23 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=commands.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_error_of_a_file_names_its_job(commands: Commands) -> None:
+    commands.declare("job", "second", host="here", command="true", startsecs="soon", umask="9")
+    assert commands.run("validate") == 2
+    lines = commands.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("second: configs/job/second.yaml:") for line in lines)
+
+
+def test_a_command_for_a_shell_that_goes_to_none_is_warned_of(commands: Commands) -> None:
+    path = commands.declare("job", "second", host="here", command="cd /tmp && true > out.txt")
+    assert commands.run("validate", str(path)) == 0
+    words = "command goes to no shell: cd, &&, > are plain words there. Set shell: true\n"
+    assert commands.stderr == f"configs/job/second.yaml:1:10: {words}"
+    commands.run("up", "second")
+    assert commands.stderr.startswith(f"configs/job/second.yaml:1:10: {words}")
+    (row,) = commands.json("validate", str(path))
+    assert row["ok"] == "yes"
+    assert len(row["warnings"]) == 1

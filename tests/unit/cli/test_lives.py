@@ -69,6 +69,7 @@ def test_stopping_what_does_not_run(commands: Commands) -> None:
     assert commands.stdout.splitlines()[1].startswith("not running ")
     assert commands.json("stop", "first")[0]["action"] == "not_running"
     commands.run("down", "first")
+    assert commands.stdout.splitlines()[1].startswith("removed ")
 
     assert commands.run("stop", "first") == 0
     assert (commands.stdout, commands.stderr) == ("", "here/first: is not installed, there is nothing to stop\n")

@@ -104,6 +104,7 @@ BAD: list[tuple[Any, Any, str]] = [
     (Command, [], "is empty"),
     (Command, " ", "is empty"),
     (Command, 5, "neither a text nor a list"),
+    (Command, True, "is a boolean to YAML, not a text. Put it in quotes"),
     (Command, ["a\0b"], "NUL"),
     (Command, ["\ud800"], "surrogate"),
     (Command, ["a", True], "valid string"),
