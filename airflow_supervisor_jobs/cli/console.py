@@ -134,6 +134,8 @@ def _end_progress() -> None:
 
 def _cell(column: str, row: Mapping[str, Any]) -> Text:
     value = row.get(column)
+    if column == "state" and value is None and row.get("phase"):
+        value = str(row["phase"]).upper()  # supervisord is away: what the host itself knows
     if value is None:
         return Text("-", style="dim")
     if column.endswith("_at"):

@@ -14,7 +14,8 @@ from airflow_supervisor_jobs.cli.options import ConfigDir, Exit, Format, Output,
 from airflow_supervisor_jobs.cli.reach import folder_of, job_of, refuse_empty, settings_of
 from airflow_supervisor_jobs.cli.rows import COLUMNS, blank_row, row_of
 from airflow_supervisor_jobs.config import Job, load_jobs
-from airflow_supervisor_jobs.core.status import ProcessStatus
+from airflow_supervisor_jobs.core.orphans import LIVE
+from airflow_supervisor_jobs.core.status import Phase, ProcessStatus
 from airflow_supervisor_jobs.exceptions import ConfigError, HostError
 
 if TYPE_CHECKING:
@@ -58,9 +59,24 @@ async def _status(jobs: Sequence[Job], errors: Sequence[ConfigError], *, form: F
     unseen = {row["host"]: row["error"] for row in rows if row["error"]}
     for words in unseen.values() if form is Format.TABLE else ():
         say(words, style="red")
+    for words in _without_supervisord(jobs, rows) if form is Format.TABLE else ():
+        say(words, style="yellow")
     if unseen:
         return Exit.HOST
     return Exit.CONFIG if errors else Exit.OK
+
+
+def _without_supervisord(jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each host where something runs and supervisord does not answer, with what brings it back."""
+    found: dict[str, str] = {}
+    for job in jobs:
+        live = [row for row in rows if row["job"] == job.name and row["phase"] and Phase(row["phase"]) in LIVE]
+        if any(row["state"] is None for row in live):
+            cure = f"A watch brings it back: Airflow's, or supervisor-jobs wait {job.name}"
+            cure = "Its own service starts it" if job.host.supervisord.attach else cure
+            words = f"{job.host.name}: supervisord does not answer there; what runs goes on. {cure}"
+            found.setdefault(job.host.name, words)
+    return list(found.values())
 
 
 def _by_settings(jobs: Sequence[Job]) -> list[tuple[HostSettings | HostError, list[Job]]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_supervisor_jobs.core.status import ProcessStatus, signal_name
+from airflow_supervisor_jobs.core.status import EndReason, Phase, ProcessStatus, signal_name
 
 #: The columns of the tables, of all that a row has.
-COLUMNS = ("job", "host", "process", "state", "pid", "generation", "exit", "started_at", "ended_at")
+COLUMNS = ("job", "host", "process", "state", "pid", "generation", "exit", "started_at", "ended_at", "restarts")
 
 
 def row_of(status: ProcessStatus, *, host: str, **more: Any) -> dict[str, Any]:
@@ -51,7 +51,8 @@ def exit_of(status: ProcessStatus) -> str | None:
         return signal_name(status.signal)
     if status.exit_code is not None:
         return str(status.exit_code)
-    return "lost" if status.phase.value == "lost" else None
+    record = status.record
+    return "lost" if status.phase is Phase.LOST or (record and record.reason is EndReason.LOST) else None
 
 
 _NOBODY = ProcessStatus.model_validate({"job": "", "program": "", "process": "", "phase": "new"})

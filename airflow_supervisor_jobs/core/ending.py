@@ -66,8 +66,11 @@ def end_of(
 def _read(status: ProcessStatus, exitcodes: Collection[int], skips: Collection[int]) -> tuple[Verdict, str]:
     record = status.record
     if status.phase is Phase.LOST or (record is not None and record.reason is EndReason.LOST):
-        why = f" ({record.message})" if record is not None and record.message else ""
-        return Verdict.LOST, f"is gone and left no exit status: the host was restarted, or its runner was killed{why}"
+        known = record is not None and record.message
+        return (
+            Verdict.LOST,
+            f"is gone and left no exit status: {known or 'its runner was killed, or the host went down'}",
+        )
     if record is not None and record.reason in _REASONS:
         return _REASONS[record.reason](record)
     if record is None and status.state == "STOPPED":  # without a runner, supervisord is all there is to ask

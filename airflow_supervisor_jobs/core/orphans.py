@@ -42,7 +42,8 @@ _PLACE = ("ssh_conn_id", "hostname", "port", "username", "root")
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-_LIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.BACKOFF, Phase.STOPPING})
+#: The phases of what runs, or will again by itself.
+LIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.BACKOFF, Phase.STOPPING})
 
 
 class RunState(str, Enum):
@@ -94,7 +95,7 @@ class HeldJob(BaseModel):
     @property
     def live(self) -> tuple[ProcessStatus, ...]:
         """The processes of which something runs, or will again by itself."""
-        return tuple(each for each in self.processes if each.phase in _LIVE)
+        return tuple(each for each in self.processes if each.phase in LIVE)
 
 
 class Stray(BaseModel):

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from pathlib import Path
 
+import pytest
+
+from airflow_supervisor_jobs.cli.rows import row_of
+from airflow_supervisor_jobs.core.status import ProcessStatus
 from tests.services.ssh import free_port
+from tests.services.waiting import wait_until
 from tests.unit.cli.conftest import Commands
 
 WANTED = {
@@ -41,7 +49,7 @@ def test_status_as_a_table(commands: Commands) -> None:
     assert commands.run("status", "killed") == 0
 
     header, row = commands.stdout.splitlines()
-    assert " ".join(header.split()) == "JOB HOST PROCESS STATE PID GENERATION EXIT STARTED AT ENDED AT"
+    assert " ".join(header.split()) == "JOB HOST PROCESS STATE PID GENERATION EXIT STARTED AT ENDED AT RESTARTS"
     assert row.split()[:3] == ["killed", "here", "killed"]
     assert "SIGKILL (9)" in row
 
@@ -69,3 +77,41 @@ def test_no_jobs_are_an_error(commands: Commands) -> None:
         assert commands.run(command) == 2
         assert commands.stdout == ""
         assert commands.stderr.startswith(f"no jobs in {commands.folder / 'configs'}: ")
+
+
+@pytest.mark.parametrize(
+    "end", [{"phase": "lost"}, {"phase": "ended", "record": {"generation": 1, "reason": "lost"}}], ids=["gone", "told"]
+)
+def test_an_end_that_nobody_saw_is_shown_as_lost(end: dict[str, object]) -> None:
+    status = ProcessStatus.from_wire({"job": "j", "program": "p", "process": "p", **end})
+    assert row_of(status, host="here")["exit"] == "lost"
+
+
+def test_restarts_are_shown(commands: Commands) -> None:
+    restart = {"attempts": 2, "delay": "0s", "jitter": 0}
+    commands.declare("job", "crashes", host="here", command="false", autorestart="unexpected", restart=restart)
+    commands.run("up", "crashes", "--wait")
+    assert commands.run("status", "crashes") == 0
+    row = commands.stdout.splitlines()[1].split()
+    assert (row[3:7], row[-1]) == (["EXITED", "-", "3", "1"], "2")
+
+
+def test_without_supervisord_what_runs_is_shown_with_what_brings_it_back(commands: Commands) -> None:
+    commands.declare("job", "gated", host="here", command=commands.gate().command)
+    commands.run("up", "gated")
+    pid = int((commands.root / "supervisord.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    wait_until(
+        lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes(), "an end"
+    )
+
+    assert commands.run("status", "gated") == 0
+    assert commands.stdout.splitlines()[1].split()[3] == "RUNNING"
+    assert commands.stderr == (
+        "here: supervisord does not answer there; what runs goes on. "
+        "A watch brings it back: Airflow's, or supervisor-jobs wait gated\n"
+    )
+    assert commands.json("status", "gated")[0]["state"] is None
+
+    commands.start("wait", "gated")
+    wait_until(lambda: commands.json("status", "gated")[0]["state"] == "RUNNING", "supervisord to be back")
