@@ -867,7 +867,7 @@ class Runner:
         try:
             write_json(self.place.run, run, durable=False)
         except OSError as error:
-            if phase == "starting":
+            if phase == "starting" and not extra:
                 raise CouldNotStart("cannot record its start in %s: %s" % (self.place.run, error.strerror), 1) from None
 
     def positions(self) -> "dict[str, dict[str, int]]":
@@ -894,7 +894,8 @@ class Runner:
             os.close(writer)
         os.close(go[0])
         os.close(failure[1])
-        self.write_run("running", {"pid": self.pid, "ticks": ticks_of(self.pid)})
+        child = {"pid": self.pid, "ticks": ticks_of(self.pid)}
+        self.write_run("starting", child)
         try:
             os.write(go[1], b"!")
         except BrokenPipeError:
@@ -907,6 +908,7 @@ class Runner:
             for reader, _ in pipes.values():
                 os.close(reader)
             raise CouldNotStart(words[1:], 126 + int(words[0]))
+        self.write_run("running", child)
         for reader, _ in pipes.values():
             os.set_blocking(reader, False)
         return {reader: name for name, (reader, _) in pipes.items()}
