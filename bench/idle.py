@@ -24,7 +24,14 @@ SLOW_LOGIN_S = 0.1
 MB = 1024 * 1024
 #: Commands that say when they wait.
 WAITING = {
-    "Python with nothing imported (`-I -S -E`)": ["python3", "-I", "-S", "-E", "-c", "print(flush=True); input()"],
+    "Python with nothing imported (`-I -S -E`)": [
+        "python3",
+        "-I",
+        "-S",
+        "-E",
+        "-c",
+        "import sys; print(flush=True); sys.stdin.readline()",
+    ],
     "`sh`": ["sh", "-c", "echo; read x"],
 }
 SLOW = "slow login: "
