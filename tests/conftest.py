@@ -29,6 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 NO_OPENSSH = "OpenSSH's sshd is not installed (Debian: apt-get install openssh-server)"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups: else each of its workers has an Airflow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs OpenSSH where there is none (in CI that is a failure), and keep one real Airflow for all."""
     for item in items:
