@@ -37,17 +37,17 @@ class Fleet:
         """The job has its run."""
         self.api.trigger(job, run_id=self.run_id(job), **more)
 
-    def ended(self, job: str, *, timeout: float = 400) -> tuple[str, dict[str, str | None]]:
+    def ended(self, job: str, *, timeout: float = 1500) -> tuple[str, dict[str, str | None]]:
         """The job's run has ended: its state, and its tasks'."""
         state = self.api.wait_for_run(job, self.run_id(job), timeout=timeout)
         return state, self.api.states(job, self.run_id(job))
 
-    def watching(self, job: str, *, timeout: float = 400) -> int:
+    def watching(self, job: str, *, timeout: float = 1500) -> int:
         """The job is being watched by the triggerer: the pid of its program."""
         self.in_state(job, "deferred", timeout=timeout)
         return self.started(job)
 
-    def in_state(self, job: str, *states: str, task_id: str = "watch_programs", timeout: float = 400) -> None:
+    def in_state(self, job: str, *states: str, task_id: str = "watch_programs", timeout: float = 1500) -> None:
         """The job's watch, or another task of its, is in one of the states."""
         self.api.wait_for_task(job, self.run_id(job), task_id, set(states), timeout=timeout)
 

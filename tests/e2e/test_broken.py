@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.fleet import Fleet
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 
 def test_it_shows_as_a_dag_that_says_why(fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from tests.e2e.fleet import Fleet
 from tests.e2e.test_states import TEARDOWNS, states
 from tests.services.airflow_api import wait_until
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 
 def test_marking_the_run_successful_ends_the_program(fleet: Fleet) -> None:

@@ -17,7 +17,7 @@ from tests.programs.ledger import Ledger
 from tests.services.host import Host
 from tests.services.sshd import OpenSSH
 
-pytestmark = [pytest.mark.airflow, pytest.mark.openssh, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.openssh, pytest.mark.timeout(1800)]
 
 COMMAND = [sys.executable, "-c", "from airflow_supervisor_jobs.cli.main import main; main()"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.fleet import HIDDEN, TOKEN, Fleet
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 
 def test_secrets_reach_only_the_program(fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from tests.e2e.test_kills import worker_of
 from tests.e2e.test_states import states
 from tests.services.airflow_api import wait_until
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 FROZEN, KILLED, DOWN = "siege_frozen", "siege_killed", "siege_down"
 WORKER, DELETED = "siege_worker", "siege_deleted"

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.fleet import Fleet, is_alive
 from tests.services.airflow_api import wait_until
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 SETUPS = dict.fromkeys(["configure_supervisord", "start_supervisord", "start_programs"], "success")
 TEARDOWNS = dict.fromkeys(["stop_programs", "stop_supervisord", "remove_configuration"], "success")

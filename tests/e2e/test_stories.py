@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.fleet import Fleet
 from tests.e2e.test_states import states
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 GOES_ON, ENDS, STOPPED = "goes_on_out_of_sight", "ends_out_of_sight", "stopped_out_of_sight"
 
