@@ -55,49 +55,6 @@ with DAG(
 {tasks}
     {chain}
 """
-BY_HAND_TASK = """\
-    {step} = BashOperator(task_id="{step}", bash_command="feed {step} v{number}", env=environment, retries=1)"""
-FACTORY = FOLDER / "dag-factory/bin/python"
-#: What `SupervisorDAG` makes of a job, one after the other; how many of them are setups and teardowns.
-STEPS = ("configure", "supervisord", "start", "watch", "restart", "stop", "daemon", "remove")
-JOB = """\
-defaults:
-  - policy: batch
-host: trading
-description: Prices of venue {number}
-command: python3 -m feed --venue v{number} --day {{{{ ds }}}}
-directory: ~/feeds
-environment:
-  VENUE: v{number}
-  LOG_LEVEL: info
-schedule: "{minute} 8 * * 1-5"
-start_date: 2026-01-01
-runtime: 8h
-retries: 1
-tags: [feeds]
-"""
-HOST = "hostname: trading-1.example.com\nusername: feeds\n"
-OURS = "from airflow_supervisor_jobs import build_dags\n\nbuild_dags(globals())\n"
-BY_HAND = """\
-from datetime import datetime, timedelta
-
-from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG
-"""
-BY_HAND_DAG = """
-with DAG(
-    "job{number}",
-    description="Prices of venue {number}",
-    schedule="{minute} 8 * * 1-5",
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
-    max_active_runs=1,
-    tags={{"feeds"}},
-) as dag_{number}:
-    environment = {{"VENUE": "v{number}", "LOG_LEVEL": "info"}}
-{tasks}
-    {chain}
-"""
 BY_HAND_TASK = (
     '    {step} = BashOperator(task_id="{step}", bash_command="feed {step} v{number}", env=environment, retries=1)'
 )
