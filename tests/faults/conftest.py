@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_supervisor_jobs.config import Host as HostModel
+from airflow_supervisor_jobs.hosts.settings import resolve
 from tests.faults.campaign.tally import Tally
 from tests.faults.campaign.trial import FACTS, SEED, TRIALS, Trial, dice, facts_of, times
 from tests.programs.ledger import Ledger
+from tests.services.far import Far
+from tests.services.host import Host
+from tests.services.link import Link
+from tests.services.sshd import OpenSSH
 
 SCRIPTED_JOB = Path(__file__).parents[1] / "programs/scripted_job.py"
 TALLY = Tally()
@@ -82,3 +88,12 @@ def scripted(ledger: Ledger) -> Callable[..., dict[str, Any]]:
         return {"p": {"command": command, "stopwaitsecs": 1, **program}}
 
     return programs
+
+
+@pytest.fixture
+async def far(openssh: OpenSSH, root: Path) -> AsyncIterator[Far]:
+    """Yield a host that has met our agent before, so that only orders cross the link."""
+    model = HostModel.model_validate(openssh.host(name="far", root=str(root)))
+    async with Link(openssh.port) as link, Host(root, settings=resolve(model, user_config=None)) as near:
+        behind = openssh.host(name="far", root=str(root), port=link.port, host_key=openssh.host_key)
+        yield Far(openssh, link, near, HostModel.model_validate(behind))

@@ -7,75 +7,31 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_supervisor_jobs.config import Host as HostModel
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Verdict
 from airflow_supervisor_jobs.exceptions import HostUnreachable
 from airflow_supervisor_jobs.hosts import asyncssh_pipe, paramiko_pipe, refusals, stream
-from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.connect import SSHLibrary, open_pipe
-from airflow_supervisor_jobs.hosts.pool import Pool
 from airflow_supervisor_jobs.hosts.settings import resolve
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
-from airflow_supervisor_jobs.triggers import reach
 from tests.faults.campaign.trial import Trial
 from tests.programs.ledger import Ledger
 from tests.services import switches
-from tests.services.host import OWNER, Host, by_process, wait_for
-from tests.services.link import Link
-from tests.services.sshd import OpenSSH
+from tests.services.far import Far, Processes
+from tests.services.host import OWNER, by_process, wait_for
 from tests.services.watching import Watching
 
 Scripted = Callable[..., dict[str, Any]]
-Processes = dict[str, dict[str, Any]]
 
 pytestmark = [pytest.mark.openssh]
-
-
-@dataclass
-class Far:
-    """A host behind a real sshd, once as it is and once behind a link that fails."""
-
-    server: OpenSSH
-    link: Link
-    near: Host
-    model: HostModel
-
-    async def ask(self, library: SSHLibrary, verb: str, **params: Any) -> dict[str, Any]:
-        """Ask through the link, as a worker does (paramiko) or as a trigger does (asyncssh)."""
-        if library is SSHLibrary.PARAMIKO:
-            return await asyncio.to_thread(reach.ask, self.model, verb, **params)
-        async with Pool(linger=0).pipe(resolve(self.model, user_config=None)) as pipe:
-            return await pipe.request(verb, **params)
-
-    async def start(self, library: SSHLibrary) -> Processes:
-        """Have the job run, asked through the link; return what was done, by process."""
-        params = {"job": "job", "owner": dict(OWNER), "programs": None, "if_running": "adopt", "by": "a test"}
-        return by_process(await self.ask(library, "start", **params))
-
-    def pipes(self) -> AbstractAsyncContextManager[Pipe]:
-        """Lead through the link, as for a trigger."""
-        return self._pool.pipe(resolve(self.model, user_config=None))
-
-    def __post_init__(self) -> None:
-        self._pool = Pool(linger=0)
-
-
-@pytest.fixture
-async def far(openssh: OpenSSH, root: Path) -> AsyncIterator[Far]:
-    """Yield a host that has met our agent before, so that only orders cross the link."""
-    model = HostModel.model_validate(openssh.host(name="far", root=str(root)))
-    async with Link(openssh.port) as link, Host(root, settings=resolve(model, user_config=None)) as near:
-        behind = openssh.host(name="far", root=str(root), port=link.port, host_key=openssh.host_key)
-        yield Far(openssh, link, near, HostModel.model_validate(behind))
 
 
 @pytest.fixture

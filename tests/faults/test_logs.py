@@ -7,27 +7,20 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
 
-from airflow_supervisor_jobs.config import Host as HostModel
 from airflow_supervisor_jobs.core.policy import Forward, WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Verdict
 from airflow_supervisor_jobs.hosts import budget
-from airflow_supervisor_jobs.hosts.base import Pipe
-from airflow_supervisor_jobs.hosts.pool import Pool
-from airflow_supervisor_jobs.hosts.settings import resolve
 from airflow_supervisor_jobs.hosts.watch import Changed, Observation, Output
 from tests.faults.campaign.trial import Trial
 from tests.services import switches
-from tests.services.host import Host, wait_for
-from tests.services.link import Link
-from tests.services.sshd import OpenSSH
+from tests.services.far import Far
+from tests.services.host import wait_for
 from tests.services.watching import Watching
 
 Scripted = Callable[..., dict[str, Any]]
@@ -35,34 +28,6 @@ Scripted = Callable[..., dict[str, Any]]
 pytestmark = [pytest.mark.openssh]
 
 BURST = 3000
-
-
-@dataclass
-class Far:
-    """A host behind a real sshd, once as it is and once behind a link that fails."""
-
-    server: OpenSSH
-    link: Link
-    near: Host
-    model: HostModel
-    pool: Pool = field(default_factory=lambda: Pool(linger=0))
-
-    def pipes(self) -> AbstractAsyncContextManager[Pipe]:
-        """Lead through the link, as for a trigger."""
-        return self.pool.pipe(resolve(self.model, user_config=None))
-
-    def be_slow(self) -> None:
-        """Let less through than a program prints."""
-        self.link.piece, self.link.delay_s = 8192, 0.01
-
-
-@pytest.fixture
-async def far(openssh: OpenSSH, root: Path) -> AsyncIterator[Far]:
-    """Yield a host that has met our agent before."""
-    model = HostModel.model_validate(openssh.host(name="far", root=str(root)))
-    async with Link(openssh.port) as link, Host(root, settings=resolve(model, user_config=None)) as near:
-        behind = openssh.host(name="far", root=str(root), port=link.port, host_key=openssh.host_key)
-        yield Far(openssh, link, near, HostModel.model_validate(behind))
 
 
 class Bursts:
