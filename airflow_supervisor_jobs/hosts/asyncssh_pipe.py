@@ -199,6 +199,7 @@ class _AsyncSSHChannel(Channel):
     async def exit_status(self) -> int | None:
         with contextlib.suppress(asyncio.TimeoutError, asyncssh.Error):
             await asyncio.wait_for(self._process.wait_closed(), _EXIT_WAIT)
+        await asyncio.wait({self._stderr_reader}, timeout=_EXIT_WAIT)
         return self._process.exit_status
 
     @property

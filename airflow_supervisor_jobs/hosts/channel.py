@@ -46,7 +46,7 @@ class Channel(ABC):
 
     @abstractmethod
     async def exit_status(self) -> int | None:
-        """Return what the program ended with, waiting a moment for it; None when that is not known."""
+        """Return what the program ended with, waiting a moment for it and for its :attr:`stderr`; None if not known."""
 
     @property
     @abstractmethod

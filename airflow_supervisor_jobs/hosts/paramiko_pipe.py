@@ -95,8 +95,9 @@ class _ParamikoChannel(Channel):
         self._room = threading.Semaphore(_PIECES_AHEAD)
         self._closed = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="paramiko-write")
-        for work in (self._pump_stdout, self._pump_stderr):
-            threading.Thread(target=work, name=f"paramiko-{work.__name__}", daemon=True).start()
+        self._stderr_reader = threading.Thread(target=self._pump_stderr, name="paramiko-stderr", daemon=True)
+        self._stderr_reader.start()
+        threading.Thread(target=self._pump_stdout, name="paramiko-stdout", daemon=True).start()
 
     @override
     async def read(self) -> bytes:
@@ -133,6 +134,7 @@ class _ParamikoChannel(Channel):
     @override
     async def exit_status(self) -> int | None:
         await self._loop.run_in_executor(None, self._session.status_event.wait, _EXIT_WAIT)
+        await self._loop.run_in_executor(None, self._stderr_reader.join, _EXIT_WAIT)
         return self._session.exit_status if self._session.exit_status >= 0 else None
 
     @property

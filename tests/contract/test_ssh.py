@@ -7,11 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+import paramiko
 import pytest
 
 from airflow_supervisor_jobs.config import Host
@@ -81,6 +83,19 @@ async def test_a_missing_python_is_named_with_the_cure(server: Server, library: 
     said = await refusal(pipe_to(server, library, root, python="python9"))
     assert "python9: command not found" in said
     assert "set the host's `python`" in said
+
+
+async def test_the_reason_is_quoted_though_its_reader_is_late(
+    embedded_ssh: EmbeddedSSH, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recv_stderr = paramiko.Channel.recv_stderr
+
+    def late(session: paramiko.Channel, size: int) -> bytes:
+        threading.Event().wait(0.5)  # late is the fault here: no event that could be waited for
+        return recv_stderr(session, size)
+
+    monkeypatch.setattr(paramiko.Channel, "recv_stderr", late)
+    assert "command not found" in await refusal(pipe_to(embedded_ssh, SSHLibrary.PARAMIKO, root, python="python9"))
 
 
 async def test_a_program_that_is_no_python_is_refused(server: Server, library: SSHLibrary, root: Path) -> None:
