@@ -29,8 +29,11 @@ DAEMONS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_TIMEOUT = 180.0
 #: A scheduler that is told to end waits for the tasks that run.
 STOP_TIMEOUT = 60.0
-#: Seconds that a daemon waits for another one's write. Some of those wait for the API server, which waits meanwhile.
-SQLITE_TIMEOUT = 10
+#: Seconds that a daemon waits for another one's write, the API server less long than the others: what it writes
+#: inside its event loop may wait for a transaction of its own, which that loop has to end. A scheduler that gave up
+#: first would end.
+SQLITE_PATIENCE = 60
+API_SERVER_PATIENCE = 2
 
 
 class Airflow:
@@ -102,11 +105,12 @@ class Airflow:
         """
         options = {"api-server": ("--workers", "1"), "scheduler": ("--skip-serve-logs",)}
         options["triggerer"] = options["scheduler"]
+        patience = API_SERVER_PATIENCE if name == "api-server" else SQLITE_PATIENCE
         label = label or name
         with self.daemon_log(label).open("ab") as log:
             self._daemons[label] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", name, *options.get(name, ())],
-                env=self.environ,
+                env=self.environ | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database(patience)},
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -114,6 +118,10 @@ class Airflow:
                 start_new_session=True,
             )
         return self._daemons[label].pid
+
+    def database(self, patience: int = SQLITE_PATIENCE) -> str:
+        """Return the address of the database for one who waits that many seconds for another's write."""
+        return f"sqlite:///{self.home / 'airflow.db'}?timeout={patience}"
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """The daemon's whole process group has been sent the signal and its leader has ended."""
@@ -209,8 +217,7 @@ def _defaults(airflow: Airflow, passwords: Path) -> dict[str, dict[str, str]]:
             "simple_auth_manager_users": f"{airflow.username}:admin",
             "simple_auth_manager_passwords_file": str(passwords),
         },
-        # Several daemons write: on a busy machine one may have to wait for longer than SQLite's five seconds.
-        "database": {"sql_alchemy_conn": f"sqlite:///{airflow.home / 'airflow.db'}?timeout={SQLITE_TIMEOUT}"},
+        "database": {"sql_alchemy_conn": airflow.database()},
         "api": {
             "base_url": airflow.url,
             "host": "127.0.0.1",
