@@ -151,10 +151,21 @@ class Jobs:
         with contextlib.suppress(OSError), open(path, "a"):
             os.utime(path)
 
+    def status_of_all(self) -> "list[dict[str, Any]]":
+        """Return the status of every job, with a single question to supervisord."""
+        records = self.root.jobs()
+        infos = self.daemon.info([full_name(spec) for record in records for spec in record["spec"]["processes"]])
+        return [self.tell(record, record["spec"]["processes"], infos) for record in records]
+
     def job_status(self, record: "dict[str, Any]", programs: "list[str] | None" = None) -> "dict[str, Any]":
         """Return the status of a job and of its processes."""
         specs = self.processes(record, programs)
-        infos = self.daemon.info([full_name(spec) for spec in specs])
+        return self.tell(record, specs, self.daemon.info([full_name(spec) for spec in specs]))
+
+    def tell(
+        self, record: "dict[str, Any]", specs: "list[dict[str, Any]]", infos: "dict[str, dict[str, Any]]"
+    ) -> "dict[str, Any]":
+        """Return the status of a job and of these processes; ``infos`` is supervisord's, by full name."""
         return {
             "job": record["job"], "owner": record["owner"], "hash": record["hash"],
             "installed_at": record["installed_at"], "released": record["released"],

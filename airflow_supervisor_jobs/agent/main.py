@@ -159,11 +159,10 @@ class Agent:
     def status(self, params: "dict[str, Any]") -> "dict[str, Any]":
         """Tell the status of one job or of all."""
         job = params.get("job")
-        records = [self.root.job(job)] if job else self.root.jobs()
         pid = self.jobs.daemon.pid()
         return {
             "supervisord": {"pid": pid, "state": "RUNNING" if pid else None},
-            "jobs": [self.jobs.job_status(record) for record in records],
+            "jobs": [self.jobs.job_status(self.root.job(job))] if job else self.jobs.status_of_all(),
         }
 
     def logs(self, params: "dict[str, Any]") -> "dict[str, Any]":

@@ -29,6 +29,7 @@ ASK_SUPERVISORD = 10.0
 # supervisord notices an end up to a second later than we do.
 LOOK_AGAIN = (0.05, 0.2, 1.0, 2.5)
 RENEW_LEASES = 5.0
+MEND_AGAIN = 1.0
 LOG_STEP = 0.02
 LOG_CHUNK = 65536
 UNDER_WAY = ("starting", "running", "backoff", "stopping")
@@ -260,7 +261,7 @@ class Watcher:
         process.pidfd = process.runner_pid = None
 
     def mend(self, process: Process, how: "Callable[[Process], None]") -> None:
-        """See to a process whose runner is gone, in a thread of its own; what comes of it changes the status."""
+        """See to a process whose runner is gone, in a thread of its own, and again after a pause where it is no use."""
 
         def mend() -> None:
             try:
@@ -269,6 +270,10 @@ class Watcher:
                 self.post(done)
 
         def done() -> None:
+            self.dirty.add(process)
+            self.later(MEND_AGAIN, rested)
+
+        def rested() -> None:
             process.is_being_mended = False
             self.dirty.add(process)
 
