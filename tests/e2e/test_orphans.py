@@ -30,10 +30,14 @@ class Away:
         self.server = server
         self.root = fleet.root.parent / "away"
 
-    def begin(self, dag: str, *states: str) -> Ledger:
-        """The DAG has a run whose watch is in one of ``states``; the ledger of its program is returned."""
-        self.fleet.airflow.wait_for_dags([dag])
-        self.fleet.api.trigger(dag, run_id=self.fleet.run_id(dag))
+    def begin(self, *dags: str) -> None:
+        """Each of the DAGs has a run."""
+        self.fleet.airflow.wait_for_dags(dags)
+        for dag in dags:
+            self.fleet.api.trigger(dag, run_id=self.fleet.run_id(dag))
+
+    def begun(self, dag: str, *states: str) -> Ledger:
+        """The run's watch is in one of ``states``; the ledger of its program is returned."""
         self.fleet.api.wait_for_task(dag, self.fleet.run_id(dag), "watch_programs", set(states), timeout=240)
         ledger = Ledger(self.fleet.root.parent / f"{dag}.jsonl")
         ledger.wait_for(lambda seen: len(seen.alive()) == 2)
@@ -59,11 +63,12 @@ def away(fleet: Fleet, openssh: OpenSSH) -> Iterator[Away]:
 
 def test_what_dagrun_timeout_left_on_a_host_out_of_reach_is_ended_and_nothing_else(away: Away) -> None:
     api, run_id = away.fleet.api, away.fleet.run_id
-    goes_on = away.begin("orphan_goes_on", "deferred")
+    away.begin("orphan_times_out", "orphan_goes_on", "orphan_outlives")
+    timed_out = away.begun("orphan_times_out", "deferred")
+    goes_on = away.begun("orphan_goes_on", "deferred")
     # Its time is over at once, and it says stop_on_exit: false.
-    outlives = away.begin("orphan_outlives", "deferred", "success")
+    outlives = away.begun("orphan_outlives", "deferred", "success")
     assert api.wait_for_run("orphan_outlives", run_id("orphan_outlives"), timeout=240) == "success"
-    timed_out = away.begin("orphan_times_out", "deferred")
 
     away.server.stop()
     assert api.wait_for_run("orphan_times_out", run_id("orphan_times_out"), timeout=300) == "failed"
@@ -84,7 +89,8 @@ def test_what_dagrun_timeout_left_on_a_host_out_of_reach_is_ended_and_nothing_el
 
 
 async def test_a_watch_whose_job_is_gone_is_told_by_the_sweep_and_the_command(away: Away, tmp_path: Path) -> None:
-    away.begin("orphan_bereft", "up_for_reschedule")
+    away.begin("orphan_bereft")
+    away.begun("orphan_bereft", "up_for_reschedule")
     async with Host(away.root) as host:
         await host.pipe.request("stop", job="orphan_bereft", owner=None, programs=None, by="a test", reason="stopped")
         await host.pipe.request("remove", job="orphan_bereft", owner=None, purge=False)

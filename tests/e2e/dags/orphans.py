@@ -20,7 +20,7 @@ def job(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "command": command, "host": HOST.model_dump(mode="json", exclude_defaults=True), **more}
 
 
-timed_out = SupervisorDAG(job=job("orphan_times_out"), dagrun_timeout=timedelta(seconds=150))
+timed_out = SupervisorDAG(job=job("orphan_times_out"), dagrun_timeout=timedelta(seconds=100))
 goes_on = SupervisorDAG(job=job("orphan_goes_on"))
 outlives = SupervisorDAG(job=job("orphan_outlives", stop_on_exit=False, runtime=1))
 bereft = SupervisorDAG(job=job("orphan_bereft", watch="reschedule", check_interval=600))
