@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Compared with, and never in the same environment.
 AIRFLOW_SUPERVISOR := airflow-supervisor==1.11.3 supervisor-pydantic==1.5.2 airflow-ha==1.6.7
+PEERS_THERE = { [[ -e .peers/bin/python ]] || { .ci/uv venv --quiet .peers && \
+	.ci/uv pip install --quiet --python .peers/bin/python $(AIRFLOW_SUPERVISOR); }; }
 # Another project's environment that is active here is not ours to change.
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
@@ -41,8 +43,7 @@ faults: install ## Break things, N times each, and write the table of docs/expla
 	TRIALS=$(N) SEED=$(SEED) FAULTS_FILE=.faults/found.json \
 	    $(BIN)/pytest -q -m promise -n auto --maxprocesses=4 --dist=loadgroup $(PYTEST) $(FAULTS) || status=$$?; \
 	if [[ $(PEERS) = 1 ]]; then \
-	    [[ -e .peers/bin/python ]] || { .ci/uv venv --quiet .peers && \
-	        .ci/uv pip install --quiet --python .peers/bin/python $(AIRFLOW_SUPERVISOR); } || true; \
+	    $(PEERS_THERE) || true; \
 	    $(BIN)/python -m tests.faults.peers --trials $(N) --seed $(SEED) .faults/peers.json || status=$$?; \
 	fi; \
 	$(BIN)/python -m tests.faults.campaign.table && exit $$status
@@ -55,6 +56,7 @@ bench: install ## Measure what it costs beside what people use, and write docs/e
 	@[[ -e .bench/dag-factory/bin/python ]] || { .ci/uv venv --quiet .bench/dag-factory && \
 	    .ci/uv pip install --quiet --python .bench/dag-factory/bin/python $(DAG_FACTORY) \
 	        "apache-airflow==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("apache-airflow"))')"; } || true
+	@$(PEERS_THERE) || true
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ONLY)
 
 lint: $(INSTALLED) ## What a change must pass besides the tests

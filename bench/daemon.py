@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from airflow_supervisor_jobs.config import Job, make_job, render_spec
 from airflow_supervisor_jobs.hosts.connect import open_pipe
 from airflow_supervisor_jobs.hosts.settings import resolve
 from airflow_supervisor_jobs.hosts.stream import StreamPipe
+from bench.peer import AirflowSupervisor
 from bench.processes import cpu_s, pss_bytes
 from bench.report import Report, digits, main, milliseconds
 from bench.stage import OWNER, folder, install_and_start, until
@@ -111,16 +111,32 @@ async def each_its_own(place: Path, size: int) -> dict[str, Any]:
     return found
 
 
+async def of_another(place: Path, size: int) -> dict[str, Any]:
+    """Return what so many jobs of airflow-supervisor cost, each with a supervisord of its own."""
+    with AirflowSupervisor(place, at_once=1) as other:
+        await other.start(["sh -c 'exec sleep 3600'"] * size)
+        steps = {
+            "install": [job["configure"] for job in other.set_up],
+            "daemon": [job["supervisord"] for job in other.set_up],
+            "start": [job["start"] for job in other.set_up],
+        }
+        return {**steps, "memory": pss_bytes(int(job["pid"]) for job in other.set_up)}
+
+
+ALONE: dict[str, Callable[[Path, int], Awaitable[dict[str, Any]]]] = {
+    "airflow-supervisor-jobs, a root for each": each_its_own,
+    "airflow-supervisor": of_another,
+}
+
+
 def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("daemon", quick)
-    sizes, own = ([1, 20], 3) if quick else ([1, 10, 100, 1000], 20)
+    sizes, own = ([1, 20], 3) if quick else ([1, 10, 100, 1000], 10)
     found = {}
     for size in sizes:
-        with folder() as place:
+        with report.attempt(f"{size} jobs of one supervisord"), folder() as place:
             found[size] = asyncio.run(shared(place, size))
-    with folder() as place:
-        alone = asyncio.run(each_its_own(place, own))
     table = report.table(
         "One supervisord for all jobs: job N, ms",
         "N", "install", "start", "runner up to the first line", "status of all", "its CPU of that", "MB",
@@ -130,22 +146,39 @@ def measure(*, quick: bool) -> Report:
         times = (milliseconds(figures[key]) for key in ("install", "start", "first line", "status"))
         cpu_ms = digits(figures["supervisord's part"] * 1000)
         table.rows.append((str(size), *times, cpu_ms, digits(figures["memory"] / MB), digits(figures["filled after"])))
-    table = report.table(
-        "One supervisord for each job, ms",
-        "jobs", "install", "supervisord answers", "start", "all its work", "MB of all supervisords", "MB for each",
-    )  # fmt: skip
-    total = [sum(each) for each in zip(alone["install"], alone["daemon"], alone["start"], strict=True)]
-    times = (milliseconds(values) for values in (alone["install"], alone["daemon"], alone["start"], total))
-    table.rows.append((str(own), *times, digits(alone["memory"] / MB), digits(alone["memory"] / MB / own)))
-    last = sizes[-1]
-    each = found[last]["memory"] / last / MB
-    report.notes.append(
-        f"{SAMPLES} jobs one after the other at each N. With {last} jobs supervisord takes {digits(each)} MB for each; "
-        f"one for each job takes {digits(alone['memory'] / MB / own)} MB."
-    )
-    report.notes.append(f"The first job of all also starts supervisord: {digits(statistics.median(total) * 1000)} ms.")
+    report.notes.append(f"{SAMPLES} jobs one after the other at each N.")
+    alone = {}
+    for name, kind in {
+        "airflow-supervisor-jobs, a root for each": each_its_own,
+        "airflow-supervisor": of_another,
+    }.items():
+        with report.attempt(f"{name}: a supervisord for each job"), folder() as place:
+            alone[name] = asyncio.run(kind(place, own))
+    add_alone(report, alone, jobs=own, found=found)
     report.figures = {"shared": found, "each its own": alone}
     return report
+
+
+def add_alone(report: Report, alone: dict[str, Any], *, jobs: int, found: dict[int, Any]) -> None:
+    """The report has what a supervisord for each job costs."""
+    table = report.table(
+        "One supervisord for each job, ms",
+        "how", "jobs", "install", "supervisord answers", "start", "all its work", "MB of all", "MB for each",
+    )  # fmt: skip
+    for name, figures in alone.items():
+        steps = [figures[step] for step in ("install", "daemon", "start")]
+        total = [sum(each) for each in zip(*steps, strict=True)]
+        times = map(milliseconds, (*steps, total))
+        table.rows.append(
+            (name, str(jobs), *times, digits(figures["memory"] / MB), digits(figures["memory"] / MB / jobs))
+        )
+    for last in sorted(found)[-1:]:
+        each = digits(found[last]["memory"] / last / MB)
+        report.notes.append(f"With {last} jobs the one supervisord takes {each} MB for each.")
+    report.notes.append(
+        "airflow-supervisor: by the functions that its tasks call, in a process that has imported them already. "
+        "It looks once a second whether supervisord lives, and has a program run for `startsecs`, 1 by default."
+    )
 
 
 if __name__ == "__main__":

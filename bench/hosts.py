@@ -31,7 +31,7 @@ def triggers(host: dict[str, Any], hosts: int, jobs: int) -> list[SupervisorProg
         for name in map(job_name, range(jobs)):
             job = make_job({"host": of_host, "command": "true"}, name=name)
             pin = pin_of(job, render_spec(job)).to_dict()
-            # The task id tells of which host the event is.
+            # By it an event tells of which host it is.
             found.append(SupervisorProgramsTrigger(pin=pin, task={**task, "map_index": number}))
     return found
 
@@ -44,7 +44,10 @@ def late_s(watcher: Triggerer, server: subprocess.Popen[str], *, hosts: int, job
         cast("IO[str]", server.stdin).write(f"{host} {job}\n")
         cast("IO[str]", server.stdin).flush()
         ended = json.loads(cast("IO[str]", server.stdout).readline())
-        late.append(watcher.hear()["at"] - ended["at"])
+        event = watcher.hear()
+        if (event["of"], event["job"]) != (host, job_name(job)):
+            raise RuntimeError(f"job {job} of host {host} was ended, and this event came: {event}")
+        late.append(event["at"] - ended["at"])
     return late
 
 
@@ -82,7 +85,12 @@ def measure(*, quick: bool) -> Report:
         "MB more for each host",
     )
     table = report.table("One triggerer, many hosts", *columns, "an end is known after, ms", "p99, ms")
-    found = {size: measure_one(*size, window_s=3.0 if quick else 10.0) for size in sizes}
+    found = {}
+    for size in sizes:
+        with report.attempt(f"{size[0]} hosts with {size[1]} jobs each"):
+            found[size] = measure_one(*size, window_s=3.0 if quick else 10.0)
+    if sizes[0] not in found:
+        return report
     alone = found[sizes[0]]["memory"]
     for (hosts, jobs), cost in found.items():
         after = digits(cost["after"]) if cost["watched"] == hosts * jobs else f"{cost['watched']} of {hosts * jobs}"

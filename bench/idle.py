@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import statistics
 import subprocess
 import time
@@ -34,7 +36,22 @@ WAITING = {
     ],
     "`sh`": ["sh", "-c", "echo; read x"],
 }
+#: A process that forks the others; they share what none of them writes to.
+FORKED = "Python with nothing imported, forked from one that waits, too"
+FORKING = """
+import os, sys
+for _ in range({number}):
+    reading, writing = os.pipe()
+    if not os.fork():
+        os.close(writing)
+        print(os.getpid(), flush=True)
+        os.read(reading, 1)
+        os._exit(0)
+sys.stdin.readline()
+"""
 SLOW = "slow login: "
+#: Goals.
+TIMES_LESS, AT_JOBS, MB_EACH = 100, 200, 5
 
 
 def parts(system: Any, server: OpenSSH, watcher: Triggerer) -> dict[str, list[int]]:
@@ -110,11 +127,14 @@ def slow_login(place: Path) -> str:
     return words.format(int(rounds * SLOW_LOGIN_S / (time.monotonic() - began)))
 
 
-def at_sizes(kind: Callable[..., Any], sizes: list[int], *, slow: bool = False, **windows: Any) -> dict[int, Any]:
+def at_sizes(
+    kind: Callable[..., Any], sizes: list[int], report: Report, *, slow: bool = False, **windows: Any
+) -> dict[int, Any]:
     """Return what each number of jobs costs, each on a host of its own."""
     found = {}
     for size in sizes:
-        with host(kind, slow=slow) as (system, server):
+        what = f"{size} jobs of {kind.__name__}{', slow login' if slow else ''}"
+        with report.attempt(what), host(kind, slow=slow) as (system, server):
             asyncio.run(system.start(["sleep 3600"] * size))
             found[size] = watch(system, server, **windows)
     return found
@@ -123,13 +143,14 @@ def at_sizes(kind: Callable[..., Any], sizes: list[int], *, slow: bool = False, 
 def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("idle", quick)
+    # The agent asks supervisord every ten seconds: a window has all that happens now and then.
     windows = {"windows": 1, "window_s": 5.0} if quick else {"windows": 3, "window_s": 10.0}
     ours, theirs, slow = ([5, 20], [5, 20], [5]) if quick else ([50, 200, 500, 1000], [50, 200], [200])
     found = {
-        Ours.name: at_sizes(Ours, ours, **windows),
-        "SSHRemoteJobOperator": at_sizes(RemoteJobs, theirs, **windows),
-        SLOW + Ours.name: at_sizes(Ours, slow, slow=True, **windows),
-        SLOW + "SSHRemoteJobOperator": at_sizes(RemoteJobs, slow, slow=True, **windows),
+        Ours.name: at_sizes(Ours, ours, report, **windows),
+        "SSHRemoteJobOperator": at_sizes(RemoteJobs, theirs, report, **windows),
+        SLOW + Ours.name: at_sizes(Ours, slow, report, slow=True, **windows),
+        SLOW + "SSHRemoteJobOperator": at_sizes(RemoteJobs, slow, report, slow=True, **windows),
     }
     connecting = report.table(
         "Idle jobs: connecting", "system", "jobs", "connections", "refused", "all watched after, s", "ended falsely"
@@ -141,14 +162,58 @@ def measure(*, quick: bool) -> Report:
     for name, sizes in found.items():
         for size, cost in sizes.items():
             add_rows(connecting, costs, memory, name=name, size=size, cost=cost, found=found)
+    add_goals(report, found)
     floors = {name: floor(words) for name, words in WAITING.items()}
+    floors[FORKED] = forked()
     floor_table = report.table("The floor of a runner: one of twenty processes that only wait, MB", "what", "MB")
     floor_table.rows += [(name, digits(size / MB)) for name, size in floors.items()]
     window = f"{windows['windows']} windows of {windows['window_s']:.0f} s"
     report.notes.append(f"Processor time: median of {window}. The runners of SSHRemoteJobOperator are its shells.")
     report.notes.append("The programs themselves (`sleep`) are not counted.")
+    report.notes.append(
+        "airflow-supervisor keeps a worker's slot and processes for each job: see *a run, from the trigger to the end*."
+    )
     report.figures = {"systems": found, "floors": floors}
     return report
+
+
+def add_goals(report: Report, found: dict[str, dict[int, Any]]) -> None:
+    """The report says of each goal whether it is met."""
+    for prefix in ("", SLOW):
+        ours, theirs = found[prefix + Ours.name], found[prefix + "SSHRemoteJobOperator"]
+        for size, cost in ours.items():
+            jobs = f"{prefix}{size} jobs"
+            report.goal(f"{jobs}: connections", "1", cost["connections"], 1, unit="")
+            report.goal(f"{jobs}: refused", "0", cost["refused"], 0, unit="")
+            each = on_host(cost) / MB / size
+            report.goal(f"{jobs}: memory on the host for each", f"at most {MB_EACH} MB", each, MB_EACH, unit="MB")
+            if size in theirs and size >= AT_JOBS:
+                less = median_cpu_s(theirs[size]) / median_cpu_s(cost)
+                wanted = f"at least {TIMES_LESS} times less"
+                report.goal(f"{jobs}: all CPU", wanted, less, TIMES_LESS, unit="times", at_least=True)
+
+
+def median_cpu_s(cost: Any) -> float:
+    """Return the processor seconds a minute of all parts."""
+    return statistics.median(cost["cpu_s_a_minute"]["all"])
+
+
+def on_host(cost: Any) -> int:
+    """Return the bytes of all that is not in the triggerer."""
+    return sum(size for part, size in cost["memory_bytes"].items() if part != "triggerer")
+
+
+def forked() -> float:
+    """Return the bytes of one of twenty processes that were forked from one."""
+    number = 20
+    words = ["python3", "-I", "-S", "-E", "-c", FORKING.format(number=number)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        pids = [int(cast("IO[str]", process.stdout).readline()) for _ in range(number)]
+        used = pss_bytes(pids)
+        # None of them hears of the other end of its pipe, which the later ones hold open.
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+    return used / number
 
 
 def floor(words: list[str]) -> float:
@@ -172,8 +237,7 @@ def add_rows(connecting: Table, costs: Table, memory: Table, *, name: str, size:
     own = found[(SLOW if name.startswith(SLOW) else "") + Ours.name].get(size)
     beside = ratio(cpu["all"], own["cpu_s_a_minute"]["all"]) if own else "–"
     costs.rows.append((*row, *(digits(statistics.median(cpu[part])) for part in PARTS), spread(cpu["all"]), beside))
-    on_host = sum(used[part] for part in PARTS if part != "triggerer")
-    each = (digits(on_host / MB / size), digits(used["triggerer"] / MB / size))
+    each = (digits(on_host(cost) / MB / size), digits(used["triggerer"] / MB / size))
     memory.rows.append((*row, *(digits(used[part] / MB) for part in PARTS), *each))
 
 

@@ -6,8 +6,12 @@ import argparse
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +56,7 @@ class Report:
     :param name: of its module, and of its mark in docs/explanation/performance.md.
     :param figures: every single measurement; seconds, bytes and counts.
     :param notes: what a reader of the tables has to know, a line each.
+    :param goals: rows of the table of goals, which comes last.
     :param quick: whether the sizes were small: it shows that the benchmark runs, and is not kept.
     """
 
@@ -60,14 +65,42 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    goals: list[Sequence[str]] = field(default_factory=list)
+    #: The day, and how many seconds it took.
+    measured: str = ""
+    seconds: float = 0.0
 
     def table(self, title: str, *columns: str) -> Table:
         """Return a new table of this report."""
         self.tables.append(Table(title, columns))
         return self.tables[-1]
 
+    def goal(self, what: str, wanted: str, found: float, bound: float, *, unit: str, at_least: bool = False) -> None:
+        """The table of goals says whether this one is met.
+
+        :param bound: the most that ``found`` may be, or the least.
+        """
+        met = found >= bound if at_least else found <= bound
+        missed = (bound / found if at_least and found else found / bound if bound else found) if not met else 1
+        words = "yes" if met else f"**no**, by {digits(missed)} ×"
+        self.goals.append((what, wanted, f"{digits(found)} {unit}".strip(), words))
+
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """What fails inside the block is told of and in a note; what comes after it is measured all the same."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            words = next(iter(str(error).splitlines()), "")
+            note = f"**Not measured**: {what} ({type(error).__name__}: {words[:200]})"
+            if note not in self.notes:
+                self.notes.append(note)
+
     def publish(self) -> None:
         """The tables are on the terminal, and all of it in ``.bench``."""
+        if self.goals:
+            self.table("Goals", "goal", "wanted", "found", "met").rows += self.goals
         console = Console()
         console.width = max(console.width, _WIDTH)
         for table in self.tables:
@@ -119,4 +152,8 @@ def main(measure: Callable[..., Report]) -> None:
     """Measure by what the command line says, and publish."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    measure(quick=parser.parse_args().quick).publish()
+    began = time.monotonic()
+    report = measure(quick=parser.parse_args().quick)
+    report.measured = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    report.seconds = time.monotonic() - began
+    report.publish()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -28,7 +27,6 @@ from airflow_supervisor_jobs.hosts.stream import StreamPipe
 from airflow_supervisor_jobs.operators.configure import reachable_part
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
-from tests.services.link import Link
 from tests.services.processes import end_processes_of, processes_of
 from tests.services.sshd import OpenSSH
 
@@ -50,31 +48,6 @@ def folder() -> Iterator[Path]:
                     os.kill(pid, signal.SIGKILL)
         end_processes_of(path)
         shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def delayed(port: int, *, seconds: float) -> Iterator[int]:
-    """Lend a port that leads to ``port`` with so much delay each way; none is the port itself."""
-    if not seconds:
-        yield port
-        return
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    link = Link(port)
-    link.delay_s = seconds
-
-    def do(step: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(step, loop).result(30)
-
-    do(link.__aenter__())
-    try:
-        yield link.port
-    finally:
-        do(link.__aexit__())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
-        loop.close()
 
 
 class Ours:

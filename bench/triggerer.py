@@ -2,7 +2,8 @@
 
 It reads one line of JSON, ``[[class path, arguments], …]``, and writes one for each of these:
 ``{"watched": triggers that look at their job, "fired": those that have ended, "after": seconds}`` as soon as
-every one is either, or after :data:`PATIENCE_S`; then ``{"job": …, "at": …, "noticed": …}`` for each event.
+every one is either, or after :data:`PATIENCE_S`; then ``{"job": …, "of": …, "at": …, "noticed": …}`` for each event;
+``of`` is the task's map index.
 It ends when its input does.
 """
 
@@ -78,7 +79,8 @@ class Fleet:
             self.changed.set()
             records = event.payload.get("records", {}).values()
             noticed = next(iter(record["noticed_at"] for record in records), None)
-            say({"job": trigger.pin["job"] if ours else trigger.job_id, "at": at, "noticed": noticed})
+            where = trigger.waiting["map_index"] if ours else None
+            say({"job": trigger.pin["job"] if ours else trigger.job_id, "of": where, "at": at, "noticed": noticed})
 
 
 class _FirstWord:
