@@ -22,6 +22,7 @@ from airflow_supervisor_jobs.hosts.handshake import (
     TurnedAway,
     broke_after_login,
     patiently,
+    turn,
 )
 from airflow_supervisor_jobs.hosts.hostkeys import trusted_host_keys
 from airflow_supervisor_jobs.hosts.identity import check_identity
@@ -101,9 +102,10 @@ async def _connect(ssh: SSHSettings, stack: AsyncExitStack, *, host: str) -> asy
         options = asyncssh.SSHClientConnectionOptions(client_factory=lambda: guard, **_options(ssh, trusted))
         if not (ssh.key_file or ssh.private_key or ssh.look_for_keys):
             options.client_keys = []  # asyncssh cannot be told to ask the user's agent alone
-        connection = await asyncssh.connect(
-            ssh.hostname, ssh.port, tunnel=tunnel, sock=proxy.sock if proxy else None, config=None, options=options
-        )
+        async with turn((ssh.hostname, ssh.port)):
+            connection = await asyncssh.connect(
+                ssh.hostname, ssh.port, tunnel=tunnel, sock=proxy.sock if proxy else None, config=None, options=options
+            )
     except asyncssh.HostKeyNotVerifiable as error:
         if guard.shown is None or trusted is None:
             raise explain(error, host=host, ssh=ssh) from error
