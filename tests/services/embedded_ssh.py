@@ -17,16 +17,43 @@ from tests.services.ssh import SSHAccount
 _LIMIT = 15
 
 
+class Doors:
+    """Counts who knocks and has not been let in yet, over as many servers as share it.
+
+    :ivar most: how many there were at once, at the most.
+    """
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._knocking: set[asyncssh.SSHServerConnection] = set()
+        self._lock = threading.Lock()
+
+    def knock(self, connection: asyncssh.SSHServerConnection) -> None:
+        """Somebody has come."""
+        with self._lock:
+            self._knocking.add(connection)
+            self.most = max(self.most, len(self._knocking))
+
+    def open(self, connection: asyncssh.SSHServerConnection) -> None:
+        """They are in, or have left; it may be said twice."""
+        with self._lock:
+            self._knocking.discard(connection)
+
+
 class EmbeddedSSH(SSHAccount):
     """A server in a thread of its own, for as long as the ``with`` block lasts.
 
     :param folder: holds everything of it.
     :param forwarding: whether it forwards to TCP ports and UNIX sockets.
     :param password: a password that is accepted beside the key.
+    :param doors: counts who has not been authenticated yet.
     """
 
-    def __init__(self, folder: Path, *, forwarding: bool = True, password: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, forwarding: bool = True, password: str | None = None, doors: Doors | None = None
+    ) -> None:
         super().__init__(folder)
+        self.doors = doors or Doors()
         self.forwarding = forwarding
         self.password = password
         self._loop = asyncio.new_event_loop()
@@ -136,13 +163,17 @@ class _Server(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
         self._embedded._connections.add(conn)
+        self._embedded.doors.knock(conn)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._connection is not None:
             self._embedded._connections.discard(self._connection)
+            self._embedded.doors.open(self._connection)
 
     def auth_completed(self) -> None:
+        assert self._connection is not None
         self._embedded._logins += 1
+        self._embedded.doors.open(self._connection)
 
     def password_auth_supported(self) -> bool:
         return self._embedded.password is not None

@@ -65,6 +65,7 @@ class Link:
     Every fault is a plain method that takes effect at once; :meth:`flow` and :meth:`accept` mend it.
 
     :ivar port: where it listens, also while it refuses.
+    :ivar accepted: how many connections it has accepted so far.
     :ivar to_server: the direction of requests, ``to_client`` the one of replies.
     :ivar piece: how many bytes it carries at a time; 1 is a very bad network.
     :ivar delay_s: how many seconds each piece takes.
@@ -72,6 +73,7 @@ class Link:
 
     def __init__(self, port: int) -> None:
         self.port = 0
+        self.accepted = 0
         self.to_server, self.to_client = Way(), Way()
         self.piece = 65536
         self.delay_s = 0.0
@@ -135,6 +137,7 @@ class Link:
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
         carrying = asyncio.get_running_loop().create_task(self._carry(reader, writer))
         self._carrying.add(carrying)
         carrying.add_done_callback(self._carrying.discard)

@@ -70,6 +70,7 @@ class OpenSSH(SSHAccount):
     def stop(self) -> None:
         """End it and every connection."""
         if self._process is not None:
+            self.thaw()
             self.drop_connections()
             self._process.terminate()
             self._process.wait(10)
@@ -84,6 +85,24 @@ class OpenSSH(SSHAccount):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(victim, signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Say nothing more to whoever connects: the system accepts for it. Connections that there are go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Speak again, to those first who came meanwhile."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def logins(self) -> int:
+        """Return how many connections have been authenticated so far."""
+        return self._said().count("Accepted publickey")
+
+    def is_overrun(self) -> bool:
+        """Return whether it has dropped a connection because too many were not authenticated yet."""
+        return "MaxStartups" in self._said()
+
     def connections(self) -> list[int]:
         """Return the pids that serve a connection each."""
         return children_of(self._process.pid) if self._process is not None else []
@@ -94,6 +113,9 @@ class OpenSSH(SSHAccount):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _said(self) -> str:
+        return self.log.read_text(errors="replace")
 
     def _started(self) -> bool:
         self.port = self.port or free_port()
