@@ -21,6 +21,7 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "_AIR
     del os.environ[_name]
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has its parent's, and ends without ceremony
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+    os.environ["SUPERVISOR_JOBS_CACHE"] = os.environ["AIRFLOW_HOME"] + "/compositions"  # the user's own stays as it is
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 # A shell ignores it for what it runs in the background, and every program that a test starts would inherit that.

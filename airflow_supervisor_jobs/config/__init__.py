@@ -15,7 +15,7 @@ from airflow_supervisor_jobs.config.dag import DagOptions
 from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.config.host import DEFAULT_ROOT, Host
 from airflow_supervisor_jobs.config.job import Job, Kind, Process
-from airflow_supervisor_jobs.config.library import find_config_dir
+from airflow_supervisor_jobs.config.library import Library, find_config_dir
 from airflow_supervisor_jobs.config.loader import (
     check_file,
     job_names,
@@ -24,6 +24,7 @@ from airflow_supervisor_jobs.config.loader import (
     load_job,
     load_jobs,
     make_job,
+    open_library,
 )
 from airflow_supervisor_jobs.config.program import IfSupervisordDies, Program, Restart
 from airflow_supervisor_jobs.config.schema import json_schema
@@ -47,6 +48,7 @@ __all__ = [
     "InetHttpServer",
     "Job",
     "Kind",
+    "Library",
     "OnExpire",
     "Process",
     "Program",
@@ -67,6 +69,7 @@ __all__ = [
     "load_job",
     "load_jobs",
     "make_job",
+    "open_library",
     "render_spec",
     "render_templates",
     "shell_warnings",

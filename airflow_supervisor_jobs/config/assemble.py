@@ -71,8 +71,13 @@ def _check_choice(group: str, name: Any, place: str, library: Library) -> None:
 
 
 def with_host(data: Mapping[str, Any], *, chosen: str | None) -> dict[str, Any]:
-    """Return ``data`` with a host that has a name: its file's, or what it is reached by."""
+    """Return ``data`` with a host that has a name: its file's, or what it is reached by.
+
+    :raises ConfigError: the host is something else than a mapping.
+    """
     host = data.get("host") or {}
+    if not isinstance(host, dict):
+        raise ConfigError("host: is neither a name in the job's file nor a mapping. Write host: NAME there")
     name = chosen or host.get("hostname") or host.get("ssh_conn_id") or _LOCAL
     return {**data, "host": {"name": UNNAMED if is_template(str(name)) else name, **host}}
 

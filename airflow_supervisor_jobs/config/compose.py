@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hydra import version
@@ -27,31 +27,24 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from airflow_supervisor_jobs.exceptions import ConfigError
-
-#: The name of the file that everything starts from: the job's.
-PRIMARY = "__job__"
+from airflow_supervisor_jobs.config.interpolation import PRIMARY, CompositionError, explain
 
 _SCHEME = "supervisor-jobs"
 _LOCK = threading.Lock()
 _FILES: ContextVar[Files] = ContextVar("files")
 
 
-class CompositionError(ConfigError):
-    """What Hydra or OmegaConf say, and the cure where it is known.
+@dataclass(frozen=True)
+class Composition:
+    """What was composed, its interpolations as they were written.
 
-    :param key: the key that it is about, or an empty text.
+    :param choices: the file that was chosen from each group.
+    :param names: what went into it, by ``GROUP/NAME``, besides the file that it starts from.
     """
 
-    def __init__(self, message: str, *, key: str = "") -> None:
-        super().__init__(message)
-        self.key = key
-
-
-class Composition(dict[str, Any]):
-    """What was composed; ``choices`` has the file that was chosen from each group."""
-
-    choices: dict[str, str]
+    data: dict[str, Any]
+    choices: dict[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Files:
 
 
 def compose(files: Files, *, overrides: Sequence[str] = ()) -> Composition:
-    """Return the composition of the primary file, with interpolations resolved.
+    """Return the composition of the primary file.
 
     A policy's content belongs at the top, that of any other file in its group.
 
@@ -92,10 +85,9 @@ def _compose(overrides: list[str]) -> Composition:
     )
     config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=loader.repository)
     loader._apply_overrides_to_config(defaults.config_overrides, config)
-    composed = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    composition = Composition(cast("dict[str, Any]", composed))
-    composition.choices = {str(group): str(name) for group, name in defaults.overrides.known_choices.items()}
-    return composition
+    choices = {str(group): str(name) for group, name in defaults.overrides.known_choices.items()}
+    names = tuple(str(each.config_path) for each in defaults.defaults if each.config_path != PRIMARY)
+    return Composition(cast("dict[str, Any]", OmegaConf.to_container(config)), choices, names)
 
 
 def _search_path() -> ConfigSearchPathImpl:
@@ -154,19 +146,7 @@ class _Source(ConfigSource):
 def _explain(error: HydraException | OmegaConfBaseException) -> CompositionError:
     cause = error.__cause__ or error.__context__
     if isinstance(error, OmegaConfBaseException):
-        return CompositionError(_first_line(error) + _hint(str(error)), key=str(error.full_key or ""))
+        return explain(error, key=str(error.full_key or ""))
     if isinstance(cause, OmegaConfBaseException):
         return _explain(cause)
-    return CompositionError(_first_line(error) + _hint(str(error)))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].removeprefix(f"In '{PRIMARY}': ")
-
-
-def _hint(text: str) -> str:
-    if "nterpolation" in text:
-        return ". Write \\${...} for a ${...} that is not meant for the configuration"
-    if "Ambiguous value" in text or "mismatched input" in text or "token recognition" in text or "extraneous" in text:
-        return ". Quote the value: key='value'"
-    return ""
+    return explain(error)

@@ -96,6 +96,11 @@ class Job(Model):
     """The file that declares it."""
 
     @property
+    def dag_id(self) -> str:
+        """The id of its DAG."""
+        return self.dag.get("dag_id", self.name)
+
+    @property
     def processes(self) -> tuple[Process, ...]:
         """All its processes, in the order of their declaration."""
         return tuple(each for program in self._sections() for each in self._each_process(program))

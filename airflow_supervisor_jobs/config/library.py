@@ -12,7 +12,7 @@ from pathlib import Path
 
 from airflow_supervisor_jobs.config.names import nearest
 from airflow_supervisor_jobs.config.short_form import to_long_form
-from airflow_supervisor_jobs.config.source import Source, read_source
+from airflow_supervisor_jobs.config.source import Source, parse_source
 from airflow_supervisor_jobs.exceptions import ConfigError, JobNotFound
 
 #: What a folder of configuration is called.
@@ -28,7 +28,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 @dataclass(frozen=True)
 class Library:
-    """The files of one folder of configuration.
+    """The files of one folder of configuration, each but the jobs as it was when it was first read.
 
     :param folder: the folder; None has only what the package ships.
     """
@@ -69,6 +69,23 @@ class Library:
         """The content of every file but the jobs, read when it is asked for."""
         return Groups(self)
 
+    def read(self, path: Path) -> str:
+        """Return the text of a file.
+
+        :raises ConfigError: it cannot be read.
+        """
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.label(path)}: cannot be read: {error}") from error
+
+    def source(self, path: Path) -> Source:
+        """Return the content of a YAML file.
+
+        :raises ConfigError: it cannot be read, or is not a YAML mapping with each key once.
+        """
+        return parse_source(self.read(path), label=self.label(path))
+
     def label(self, path: Path) -> str:
         """Return what messages call a file: its path from where people are, if it is below."""
         try:
@@ -76,39 +93,33 @@ class Library:
         except ValueError:
             return str(path)
 
-    @cached_property
-    def digest(self) -> str:
-        """The hash of every file but the jobs."""
-        digest = hashlib.sha256()
-        for name, content in self._contents.items():
-            digest.update(f"{name} {len(content)} ".encode() + content)
-        return digest.hexdigest()
-
-    @property
-    def has_interpolations(self) -> bool:
-        """Whether a file but the jobs may depend on more than the files."""
-        return any(b"${" in content for content in self._contents.values())
-
-    @cached_property
-    def _contents(self) -> dict[str, bytes]:
-        return {name: _content(path) for name, path in sorted(self.paths.items())}
-
 
 class Groups(Mapping[str, Source]):
     """The files of a library by ``GROUP/NAME``. A broken one is an error for those who ask for it."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._read: dict[str, Source] = {}
+        self._texts: dict[str, str] = {}
+        self._sources: dict[str, Source] = {}
 
     def __getitem__(self, name: str) -> Source:
-        if name not in self._read:
-            path = self._library.paths[name]
-            source = read_source(path, label=self._library.label(path))
+        if name not in self._sources:
+            source = parse_source(self._text(name), label=self._library.label(self._library.paths[name]))
             group = tuple(name.split("/")[:-1])
-            is_policy = group == ("policy",)
-            self._read[name] = to_long_form(source, program=None) if is_policy else replace(source, moved={group: ()})
-        return self._read[name]
+            self._sources[name] = _policy(source) if group == ("policy",) else replace(source, moved={group: ()})
+        return self._sources[name]
+
+    def fingerprint(self, name: str) -> str:
+        """Return the hash of what a file says.
+
+        :raises ConfigError: it cannot be read.
+        """
+        return hashlib.sha256(self._text(name).encode()).hexdigest()
+
+    def _text(self, name: str) -> str:
+        if name not in self._texts:
+            self._texts[name] = self._library.read(self._library.paths[name])
+        return self._texts[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._library.paths
@@ -155,12 +166,13 @@ def calling_file() -> Path | None:
     return Path(file) if os.path.isfile(file) else None  # noqa: PTH113 - "<stdin>" is no path
 
 
-def _content(path: Path) -> bytes:
-    """Return what a file holds; one that cannot be read is an error only for those who draw from it."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+def _policy(source: Source) -> Source:
+    if not isinstance(source.data.get("host", {}), dict):
+        raise ConfigError(
+            f"{source.find(('host',))}: a policy chooses no host. Write host: NAME in the job; a policy may change "
+            "fields of it, as a mapping"
+        )
+    return to_long_form(source, program=None)
 
 
 def _group_files(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -1,12 +1,13 @@
 """From files to jobs: each pass takes what the one before it made.
 
-read ▸ long form ▸ overrides ▸ defaults list ▸ compose (Hydra) ▸ host ▸ program defaults ▸ own daemon ▸ validate
+read ▸ long form ▸ overrides ▸ defaults list ▸ compose (Hydra) ▸ interpolations ▸ host ▸ program defaults ▸ own daemon
+▸ validate
+
+What files alone decide is kept after Hydra's pass, and before the next one looks into the environment.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,35 +16,29 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
-from airflow_supervisor_jobs.config.assemble import (
-    with_defaults_list,
-    with_host,
-    with_own_daemon,
-    with_program_defaults,
-)
+from airflow_supervisor_jobs.config.assemble import with_own_daemon, with_program_defaults
 from airflow_supervisor_jobs.config.dag import write_moment
-from airflow_supervisor_jobs.config.diagnose import Places, diagnose, find_place
+from airflow_supervisor_jobs.config.diagnose import Places, diagnose
 from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
 from airflow_supervisor_jobs.config.library import SUFFIX, WRONG_SUFFIX, Library, find_config_dir, given_config_dir
 from airflow_supervisor_jobs.config.names import check_name
-from airflow_supervisor_jobs.config.overrides import Override, parse_host_overrides, parse_overrides
+from airflow_supervisor_jobs.config.overrides import parse_host_overrides, parse_overrides
+from airflow_supervisor_jobs.config.recipe import Recipe, compose_recipe, keep_recipe, recall_recipe
 from airflow_supervisor_jobs.config.short_form import to_long_form
-from airflow_supervisor_jobs.config.source import Keys, Source, read_source
+from airflow_supervisor_jobs.config.source import Keys, Source, parse_source
 from airflow_supervisor_jobs.config.values import FROM_FILE
 from airflow_supervisor_jobs.exceptions import ConfigError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-_CACHE: dict[str, Job] = {}
-_CACHE_SIZE = 10_000
 
-
-def load_job(name: str, overrides: Sequence[str] = (), config_dir: Path | str | None = None) -> Job:
+def load_job(name: str, overrides: Sequence[str] = (), config_dir: Path | str | Library | None = None) -> Job:
     """Return the job that ``job/NAME.yaml`` declares.
 
     :param overrides: ``key=value`` in Hydra's grammar: ``host=staging``, ``runtime=2h``, ``programs.feed.command=…``.
-    :param config_dir: the folder of configuration; by default ``configs``, looked up from the calling file upward.
+    :param config_dir: the folder of configuration; by default ``configs``, looked up from the calling file upward. Who
+        loads many jobs gives what :func:`open_library` returns.
     :raises JobNotFound: there is no such file.
     :raises ConfigError: what is wrong in it, with file, line and column.
     """
@@ -74,7 +69,16 @@ def load_jobs(
     return jobs
 
 
-def job_names(config_dir: Path | str | None = None) -> list[str]:
+def open_library(config_dir: Path | str | None = None) -> Library:
+    """Return a folder of configuration; its hosts and policies are read once, whatever happens to them meanwhile.
+
+    :param config_dir: by default ``configs``, looked up from the calling file upward.
+    :raises ConfigError: it is not there.
+    """
+    return Library(find_config_dir() if config_dir is None else given_config_dir(config_dir))
+
+
+def job_names(config_dir: Path | str | Library | None = None) -> list[str]:
     """Return the names of all jobs without reading their files."""
     return list(_library(config_dir).jobs)
 
@@ -101,7 +105,8 @@ def check_file(
         return load_host(file.stem, overrides, file.parent.parent)
     if file.parent.name == "policy":
         any_job = {"command": "true", "defaults": [{"policy": file.stem}]}
-        _build(Library(file.parent.parent), Source(str(path), data=any_job), "any", overrides, path=file)
+        source = Source(str(path), data=any_job)
+        _finish(_prepare(Library(file.parent.parent), source, "any", overrides), "any", file)
         return None
     return load_file(path, overrides, config_dir)
 
@@ -114,7 +119,7 @@ def make_job(
     :raises ConfigError: what is wrong in it.
     """
     source = Source(label=name, data={key: _plain(value) for key, value in data.items() if key != "source"})
-    return _build(_library_for(None, config_dir), source, name, overrides, path=None)
+    return _finish(_prepare(_library_for(None, config_dir), source, name, overrides), name, None)
 
 
 def load_host(name: str, overrides: Sequence[str] = (), config_dir: Path | str | None = None) -> Host:
@@ -125,29 +130,40 @@ def load_host(name: str, overrides: Sequence[str] = (), config_dir: Path | str |
     library = _library_for(None, config_dir)
     body = Source(label=f"host {name}", data={"host": name})
     wanted = parse_host_overrides(overrides)
-    data, files = _compose(library, body, wanted)
-    return _validate(Host, data["host"], [*reversed(wanted), *files], within=("host",))
+    recipe = compose_recipe(library, body, wanted)
+    return _validate(Host, recipe.resolved()["host"], [*reversed(wanted), *recipe.sources[1:]], within=("host",))
 
 
 def _load(library: Library, path: Path, overrides: Sequence[str]) -> Job:
     name = path.stem
     try:
-        _check_suffix(path, library.label(path))
-        source = read_source(path, label=library.label(path))
+        _check_suffix(path, library)
+        text = library.read(path)
+        recalled = None if overrides else _recalled(library, text, path)
+        if recalled is not None:
+            return recalled
+        source = parse_source(text, label=library.label(path))
         _check_own_name(source, name)
-        key = _key(library, source, overrides)
-        if key not in _CACHE:
-            if len(_CACHE) >= _CACHE_SIZE:
-                _CACHE.clear()
-            _CACHE[key] = _build(library, source, name, overrides, path=path)
+        recipe = _prepare(library, source, name, overrides)
+        job = _finish(recipe, name, path)
     except ConfigError as error:
         raise type(error)(error.message, job=name) from error
-    return _CACHE[key]
+    keep_recipe(recipe, library, name, text)
+    return job
 
 
-def _check_suffix(path: Path, label: str) -> None:
+def _recalled(library: Library, text: str, path: Path) -> Job | None:
+    """Return the job if an earlier process has composed it; whatever is wrong is found, with its place, without."""
+    try:
+        recipe = recall_recipe(library, path.stem, text)
+        return _finish(recipe, path.stem, path) if recipe else None
+    except ConfigError:
+        return None
+
+
+def _check_suffix(path: Path, library: Library) -> None:
     if path.suffix == WRONG_SUFFIX and path.absolute().parent.name == "job":
-        raise ConfigError(f"{label}: call it {path.stem}{SUFFIX}")
+        raise ConfigError(f"{library.label(path)}: call it {path.stem}{SUFFIX}")
 
 
 def _check_own_name(source: Source, name: str) -> None:
@@ -159,45 +175,19 @@ def _check_own_name(source: Source, name: str) -> None:
         raise ConfigError(f"{source.find(('name',))}: a job's name is that of its file, {name!r}. Leave it out")
 
 
-def _build(library: Library, source: Source, name: str, overrides: Sequence[str], *, path: Path | None) -> Job:
+def _prepare(library: Library, source: Source, name: str, overrides: Sequence[str]) -> Recipe:
     long = to_long_form(source, program=name)
-    wanted = parse_overrides(overrides, long.data)
-    data, files = _compose(library, long, wanted)
+    return compose_recipe(library, long, parse_overrides(overrides, long.data))
+
+
+def _finish(recipe: Recipe, name: str, path: Path | None) -> Job:
+    data = recipe.resolved()
     if data.get("name", name) != name:
-        raise ConfigError(
-            f"{long.label}: a job's name is that of its file, {name!r}, and no override or policy changes it"
-        )
+        label = recipe.sources[0].label if recipe.sources else name
+        raise ConfigError(f"{label}: a job's name is that of its file, {name!r}, and no override or policy changes it")
     data = with_own_daemon(with_program_defaults({**data, "name": name, "source": path}), job=name)
-    return _validate(Job, data, [*reversed(wanted), long, *files], context=FROM_FILE if path else None)
-
-
-def _compose(library: Library, source: Source, overrides: Sequence[Override]) -> tuple[dict[str, Any], list[Source]]:
-    """Return the composition and the files, besides ``source``, that went into it; the last to decide is first."""
-    from airflow_supervisor_jobs.config import compose as hydra
-
-    primary = with_defaults_list(source, library, overrides)
-    read: list[Source] = []
-
-    def reader(name: str) -> Mapping[str, Any]:
-        read.insert(0, library.groups[name])
-        return library.groups[name].data
-
-    files = hydra.Files(primary, library.paths.keys(), reader)
-    lines = [override.line for override in overrides if not override.choice]
-    try:
-        composition = hydra.compose(files, overrides=lines)
-    except hydra.CompositionError as error:
-        raise ConfigError(_placed(error, error.key, [source, *read], overrides)) from error
-    return with_host(composition, chosen=composition.choices.get("host")), read
-
-
-def _placed(error: ConfigError, key: str, sources: Sequence[Source], overrides: Sequence[Override]) -> str:
-    """Return the message of an error with the place of ``key``, and the overrides as they were given."""
-    keys: Keys = tuple(key.split(".")) if key else ()
-    message = error.message
-    for override in overrides:
-        message = message.replace(override.line, override.text)
-    return ": ".join(part for part in (find_place(keys, [*overrides, *sources]), key, message) if part)
+    places: list[Places] = [*reversed(recipe.overrides), *recipe.sources]
+    return _validate(Job, data, places, context=FROM_FILE if path else None)
 
 
 def _validate(
@@ -209,14 +199,6 @@ def _validate(
         raise ConfigError(diagnose(error, model, places, within=within)) from error
 
 
-def _key(library: Library, source: Source, overrides: Sequence[str]) -> str:
-    """The hash of everything that a job is made from."""
-    reads_environment = "${" in source.text or library.has_interpolations
-    environment = sorted(os.environ.items()) if reads_environment else None
-    parts = (library.folder, library.digest, source.label, source.text, tuple(overrides), environment)
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def _plain(value: Any) -> Any:
     """Return Python data as YAML would have it."""
     if isinstance(value, dict):
@@ -226,8 +208,8 @@ def _plain(value: Any) -> Any:
     return write_moment(value) if isinstance(value, datetime) else to_jsonable_python(value)
 
 
-def _library(config_dir: Path | str | None) -> Library:
-    return Library(find_config_dir() if config_dir is None else given_config_dir(config_dir))
+def _library(config_dir: Path | str | Library | None) -> Library:
+    return config_dir if isinstance(config_dir, Library) else open_library(config_dir)
 
 
 def _library_for(file: Path | None, config_dir: Path | str | None) -> Library:

@@ -7,7 +7,7 @@ import shlex
 
 from airflow_supervisor_jobs.config.job import Job
 from airflow_supervisor_jobs.config.library import Library
-from airflow_supervisor_jobs.config.source import Source, read_source
+from airflow_supervisor_jobs.config.source import Source
 from airflow_supervisor_jobs.exceptions import ConfigError
 
 _OPERATOR = re.compile(r"[|&]{1,2}|;|<|[\d&]?>>?(?:&\d|[\w./~]\S*)?")
@@ -47,7 +47,7 @@ def _has_variable(word: str) -> bool:
 def _place(job: Job, program: str, command: object) -> str | None:
     """Return where the command stands in the job's file, if it does."""
     try:
-        source = read_source(job.source, label=Library(None).label(job.source)) if job.source else Source("")
+        source = Library(None).source(job.source) if job.source else Source("")
     except ConfigError:
         return None
     programs = source.data.get("programs")

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -60,19 +59,6 @@ class Source:
             if keys[:length] in self.moved:
                 return self.moved[keys[:length]] + keys[length:]
         return keys
-
-
-def read_source(path: Path, *, label: str | None = None) -> Source:
-    """Return the content of a YAML file.
-
-    :raises ConfigError: it cannot be read, or is not a YAML mapping with each key once.
-    """
-    label = label or str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{label}: cannot be read: {error}") from error
-    return parse_source(text, label=label)
 
 
 @lru_cache(maxsize=1000)

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import DAG, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_supervisor_jobs.config import Job, Program, find_config_dir, job_names
+from airflow_supervisor_jobs.config import Job, Library, Program, find_config_dir, job_names, load_job, open_library
 from airflow_supervisor_jobs.dags.supervisor_dag import SupervisorDAG
 from airflow_supervisor_jobs.exceptions import ConfigError
 from airflow_supervisor_jobs.operators.configure import ConfigureSupervisordOperator
@@ -34,15 +34,16 @@ def build_dags(
     :param exclude: names of jobs that have a DAG of their own elsewhere.
     """
     source = Path(namespace["__file__"])
-    folder = Path(config_dir) if config_dir is not None else find_config_dir(source)
+    library = open_library(find_config_dir(source) if config_dir is None else config_dir)
     wanted = get_parsing_context().dag_id
     made: dict[str, DAG] = {}
-    names = [name for name in job_names(folder) if name not in exclude]
+    names = [name for name in job_names(library) if name not in exclude]
     for name in sorted(names, key=lambda name: name != wanted):
-        dag = _build(name, folder, wanted)
-        if dag.dag_id in made:
-            dag = _placeholder(name, f"{folder / 'job' / name}.yaml: another job's DAG is {dag.dag_id} too. Rename one")
-        if wanted in (None, dag.dag_id):
+        dag = _build(name, library, wanted)
+        if dag is not None and dag.dag_id in made:
+            words = f"{library.folder}/job/{name}.yaml: another job's DAG is {dag.dag_id} too. Rename one"
+            dag = _placeholder(name, words)
+        if dag is not None and wanted in (None, dag.dag_id):
             dag.fileloc = str(source)
             made[dag.dag_id] = dag
         if wanted in made:
@@ -54,16 +55,20 @@ def build_dags(
     return sorted(made)
 
 
-def _build(name: str, config_dir: Path, wanted: str | None) -> DAG:
+def _build(name: str, library: Library, wanted: str | None) -> DAG | None:
+    """Return a job's DAG, or a DAG that says why there is none; None if it has another id than the one wanted."""
     try:
-        dag = SupervisorDAG(job=name, config_dir=config_dir)
+        job = load_job(name, config_dir=library)
+        if wanted not in (None, job.dag_id):
+            return None
+        dag = SupervisorDAG(job=job)
         # Airflow would, and report what it finds as an error of the whole file.
         dag.validate()
     except Exception as error:  # whatever is wrong with one file must not hide the others
         _log.warning("%s cannot be made a DAG: %s", name, error)
         words = str(error) or repr(error)
         if not isinstance(error, ConfigError):
-            words = f"{config_dir / 'job' / name}.yaml: Airflow makes no DAG of it: {words}"
+            words = f"{library.folder}/job/{name}.yaml: Airflow makes no DAG of it: {words}"
         return _stand_in(name, words) if name == wanted else _placeholder(name, words)
     return dag
 

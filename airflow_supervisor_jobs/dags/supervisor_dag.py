@@ -10,7 +10,6 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator
-from airflow.sdk.definitions.param import ParamsDict
 from typing_extensions import override
 
 from airflow_supervisor_jobs.config import AirflowOptions, Job, Watch, load_job, make_job
@@ -21,7 +20,7 @@ from airflow_supervisor_jobs.operators.daemon import (
     StartSupervisordOperator,
     StopSupervisordOperator,
 )
-from airflow_supervisor_jobs.operators.forced import force_params
+from airflow_supervisor_jobs.operators.forced import add_force_params
 from airflow_supervisor_jobs.operators.programs import (
     RestartProgramsOperator,
     StartProgramsOperator,
@@ -65,11 +64,11 @@ class SupervisorDAG(DAG):
     ) -> None:
         self.job = _resolved(job, dag_id=dag_id, overrides=overrides, config_dir=config_dir)
         declared = {"max_active_runs": 1, **self.job.dag, **dag_kwargs}
-        declared["params"] = _with_params(declared.get("params"))
         super().__init__(dag_id or declared.get("dag_id", self.job.name), **_without(declared, {"dag_id"}))
         # Airflow looks at a fixed number of frames above, and would find this file.
         self.fileloc = sys._getframe(1).f_code.co_filename
         _add_steps(self)
+        add_force_params(self.params)
 
     @override
     def validate(self) -> None:
@@ -161,12 +160,6 @@ def _add_steps(dag: SupervisorDAG) -> None:
     daemon = StopSupervisordOperator(task_id="stop_supervisord", **step).as_teardown(setups=[configure, supervisord])
     remove = RemoveConfigurationOperator(task_id="remove_configuration", **step).as_teardown(setups=configure)
     configure >> supervisord >> programs >> watch >> restart >> stop >> daemon >> remove
-
-
-def _with_params(declared: Mapping[str, Any] | None) -> ParamsDict:
-    params = ParamsDict(force_params())
-    params.update(declared or {})
-    return params
 
 
 def _keep_verdict(dag: SupervisorDAG) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
 from pydantic import ValidationError
 
 from airflow_supervisor_jobs.config import AirflowOptions
@@ -32,6 +33,23 @@ def force_params() -> dict[str, Param]:
         "force-endtime": _param("In place of the job's endtime: HH:MM, in the DAG's time zone.", "string"),
         "force-maxretrigger": _param("In place of the job's maxretrigger.", "integer"),
     }
+
+
+def add_force_params(params: ParamsDict) -> None:
+    """A DAG's params have these too; where its author has given one of them a value, that is its default.
+
+    They are added when the DAG has its steps: Airflow copies the params that are there into each, which is most of what
+    a step costs, and a task finds those of its DAG anyway.
+
+    :raises ParamValidationError: the value is not of the param's type.
+    """
+    for name, param in force_params().items():
+        given = params.get_param(name) if name in params else None
+        if given is not None and given.schema:
+            continue
+        if given is not None:
+            param.resolve(given.value)
+        params[name] = param
 
 
 def forced_options(options: AirflowOptions, params: Mapping[str, Any]) -> AirflowOptions:

@@ -20,7 +20,6 @@ from airflow_supervisor_jobs.config import (
     load_host,
     load_job,
     load_jobs,
-    loader,
     make_job,
 )
 from airflow_supervisor_jobs.exceptions import ConfigError, JobNotFound
@@ -130,28 +129,6 @@ def test_bytes_that_are_not_utf_8_are_an_error(configs: Path) -> None:
         load_job("one", config_dir=configs)
 
 
-def test_what_did_not_change_is_not_composed_again(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(configs / "job/three.yaml", "command: ${oc.env:WHAT}\nhost: far\n")
-    monkeypatch.setenv("WHAT", "x")
-    first = load_job("three", config_dir=configs)
-    assert load_job("three", config_dir=configs) is first
-    assert load_job("three", ["runtime=1h"], configs) is not first
-    monkeypatch.setenv("WHAT", "y")
-    assert load_job("three", config_dir=configs).programs["three"].command == "y"
-    write(configs / "host/far.yaml", "hostname: farther\n")
-    assert load_job("three", config_dir=configs).host.hostname == "farther"
-    write(configs / "job/three.yaml", "command: z\n")
-    assert load_job("three", config_dir=configs).programs["three"].command == "z"
-
-
-def test_the_cache_does_not_grow_for_ever(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "_CACHE", {})
-    monkeypatch.setattr(loader, "_CACHE_SIZE", 3)
-    for number in range(8):
-        load_job("one", [f"runtime={number}"], configs)
-        assert len(loader._CACHE) <= 3
-
-
 def test_many_threads_may_load_at_once(configs: Path) -> None:
     found: list[str] = []
 
@@ -209,6 +186,15 @@ def test_a_file_that_is_gone_hurts_only_who_draws_from_it(configs: Path) -> None
     assert list(load_jobs(configs)) == ["one", "two"]
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
         load_job("one", ["host=gone"], configs)
+
+
+@pytest.mark.parametrize("host", ["far", "null", "[far]", "${oc.env:HOME}"])
+def test_a_policy_chooses_no_host(configs: Path, host: str) -> None:
+    write(configs / "policy/slow.yaml", f"runtime: 2h\nhost: {host}\n")
+    with pytest.raises(ConfigError, match=r"slow\.yaml:2:7: a policy chooses no host\. Write host: NAME in the job"):
+        load_job("one", ["policy=slow"], configs)
+    write(configs / "policy/slow.yaml", "host: {port: 2222}\n")
+    assert load_job("two", ["policy=slow"], configs).host.port == 2222
 
 
 def test_hosts(configs: Path) -> None:

@@ -143,6 +143,19 @@ def test_params_keep_their_types() -> None:
             dag.params[name] = "many"
 
 
+def test_a_param_of_the_wrong_type_is_refused() -> None:
+    with pytest.raises(ParamValidationError):
+        SupervisorDAG(job=job(dag={"params": {"force-maxretrigger": "many"}}))
+    assert SupervisorDAG(job=job(dag={"params": {"force-maxretrigger": 3}})).params["force-maxretrigger"] == 3
+    own = Param("9:00", "When it ends.", type="string")
+    assert SupervisorDAG(job=job(), params={"force-endtime": own}).params.get_param("force-endtime").description
+
+
+def test_no_step_has_a_copy_of_the_params_that_every_dag_has() -> None:
+    dag = SupervisorDAG(job=job(dag={"params": {"mine": 1}}))
+    assert [list(step.params) for step in dag.tasks] == [["mine"]] * len(STEPS)
+
+
 def test_two_dags_of_a_job_are_two() -> None:
     first, second = SupervisorDAG("a", job=job()), SupervisorDAG("b", job=job())
     assert len({first, second}) == 2
