@@ -50,7 +50,7 @@ class Agent:
         }  # type: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]  # fmt: skip
         # These return at once, and their order matters.
         self.quick_verbs = {
-            "ping": lambda params: {"now": time.time()}, "credit": self.credit,
+            "ping": lambda params: {"now": time.time()}, "credit": self.credit, "received": self.received,
             "unwatch": self.unwatch, "relay": self.relays.write,
         }  # type: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]  # fmt: skip
 
@@ -196,6 +196,11 @@ class Agent:
     def credit(self, params: "dict[str, Any]") -> "dict[str, Any]":
         """Allow a watch more bytes."""
         self.watcher.post(lambda: self.watcher.add_credit(params["sub"], params["bytes"]))
+        return {}
+
+    def received(self, params: "dict[str, Any]") -> "dict[str, Any]":
+        """Note how much of the logs has arrived."""
+        self.outbox.receive(params["bytes"])
         return {}
 
     def strays(self, params: "dict[str, Any]") -> "dict[str, Any]":

@@ -1,5 +1,6 @@
 """Watching on the spot: what changes is told, and nothing else costs anything."""
 
+import collections
 import contextlib
 import os
 import queue
@@ -31,6 +32,7 @@ LOOK_AGAIN = (0.05, 0.2, 1.0, 2.5)
 RENEW_LEASES = 5.0
 MEND_AGAIN = 1.0
 LOG_STEP = 0.02
+LOG_TURN = 0.005
 LOG_CHUNK = 65536
 UNDER_WAY = ("starting", "running", "backoff", "stopping")
 
@@ -61,6 +63,7 @@ class Watcher:
         self.dirty_jobs = set()  # type: set[str]
         self.hungry = set()  # type: set[int]
         self.pumped = 0.0
+        self.fed = 0
         self.timers = []  # type: list[tuple[float, Callable[[], None]]]
         self.last_number = 0
         self.keeper = Keeper(jobs, orders, self.epoll, self.post, self.on_info, self.on_supervisord)
@@ -301,13 +304,18 @@ class Watcher:
     # Logs
 
     def pump(self) -> None:
-        """Send what is new of the logs, as far as each watch has credit: each one chunk a stream, turn by turn."""
+        """Send what is new of the logs, as far as each watch has credit: each one chunk a stream, turn by turn.
+
+        A part of each step is for that, so that a flood leaves time for states. Whose turn was last is last again.
+        """
         self.pumped = time.monotonic()
-        hungry, self.hungry = self.hungry, set()
-        for number in hungry:
-            sub = self.subscriptions.get(number)
-            if sub and (not self.outbox.has_room() or self.pump_one(sub)):
-                self.hungry.add(number)
+        waiting = self.hungry.intersection(self.subscriptions)
+        turns = collections.deque(sorted(waiting, key=lambda number: (number <= self.fed, number)))
+        while turns and self.outbox.has_room() and time.monotonic() < self.pumped + LOG_TURN:
+            self.fed = turns.popleft()
+            if self.pump_one(self.subscriptions[self.fed]):
+                turns.append(self.fed)
+        self.hungry = set(turns)
 
     def pump_one(self, sub: Subscription) -> bool:
         """Send one round of a watch's output; true when there is more, and credit for it."""
@@ -315,12 +323,15 @@ class Watcher:
         for (name, stream), position in list(sub.positions.items()):
             if sub.credit <= 0:
                 return False
+            if not self.outbox.has_room():
+                return True
             reader = self.processes[(sub.job, name)].readers[stream]
-            chunks, reached, end = reader.read(position, min(LOG_CHUNK, sub.credit))
+            chunks, reached, end = reader.read(position, min(LOG_CHUNK, self.outbox.piece(), sub.credit))
             for chunk in chunks:
                 sub.credit -= len(chunk["data"]) * 3 // 4 - chunk["data"].count("=")
                 line = {"event": "log", "sub": sub.number, "process": name, "stream": stream}
                 self.outbox.put(dict(line, **chunk), bulk=True)
+            del sub.positions[(name, stream)]  # a round that is cut short goes on with the others
             sub.positions[(name, stream)] = max(position, reached)
             more = more or reached < end
         return more

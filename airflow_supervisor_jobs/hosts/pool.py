@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -12,11 +11,10 @@ from weakref import WeakKeyDictionary
 
 from typing_extensions import override
 
-from airflow_supervisor_jobs.exceptions import HostError
 from airflow_supervisor_jobs.hosts.address import HostSettings
 from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.connect import SSHLibrary, open_pipe
-from airflow_supervisor_jobs.hosts.stream import StreamPipe, in_empty_context
+from airflow_supervisor_jobs.hosts.stream import StreamPipe, in_background, in_empty_context
 
 #: Seconds that a pipe stays open after its last user: the next one is often near.
 LINGER = 10
@@ -128,12 +126,11 @@ class LentPipe(Pipe):
 
     @override
     async def request(self, verb: str, /, **params: Any) -> dict[str, Any]:
-        result = await self._shared.request(verb, **params)
         if verb == "watch":
-            self._subs.add(result["sub"])
-        elif verb == "unwatch":
+            return await self._watch(params)
+        if verb == "unwatch":
             self._subs.discard(params["sub"])
-        return result
+        return await self._shared.request(verb, **params)
 
     @override
     def events(self, sub: int) -> AsyncIterator[dict[str, Any]]:
@@ -145,16 +142,24 @@ class LentPipe(Pipe):
         for sub in subs:
             self._shared.forget(sub)
         if subs and not self._shared.broken:
-            # A task of its own: who leaves is often being cancelled.
-            ending = in_empty_context(self._unwatch(subs))
-            _ENDINGS.add(ending)
-            ending.add_done_callback(_ENDINGS.discard)
+            in_background(self._unwatch(subs))  # who leaves is often being cancelled
+
+    async def _watch(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        beginning = in_empty_context(self._shared.request("watch", **params))
+        try:
+            result = await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            in_background(self._end(beginning))
+            raise
+        self._subs.add(result["sub"])
+        return result
+
+    async def _end(self, beginning: asyncio.Task[dict[str, Any]]) -> None:
+        """End a watch that nobody waits for any more, once it has begun."""
+        sub = (await beginning)["sub"]
+        self._shared.forget(sub)
+        await self._shared.request("unwatch", sub=sub)
 
     async def _unwatch(self, subs: set[int]) -> None:
-        with contextlib.suppress(HostError):
-            for sub in subs:
-                await self._shared.request("unwatch", sub=sub)
-
-
-#: Keeps the tasks alive that nobody waits for.
-_ENDINGS: set[asyncio.Task[None]] = set()
+        for sub in subs:
+            await self._shared.request("unwatch", sub=sub)

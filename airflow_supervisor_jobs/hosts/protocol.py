@@ -39,7 +39,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Event:
-    """What the watch ``sub`` sent; ``size`` is its line's length in bytes."""
+    """What the watch ``sub`` sent; ``size`` is its line's length in bytes, with the newline."""
 
     sub: int
     body: dict[str, Any]
@@ -116,7 +116,7 @@ class Conversation:
         shape = EVENTS.get(message["event"]) if isinstance(message["event"], str) else None
         if shape is not None:
             self._check(shape, message, line)
-            yield Event(message["sub"], message, len(line))
+            yield Event(message["sub"], message, len(line) + 1)
 
     def _check(self, shape: TypeAdapter[Any], value: Any, line: bytes) -> Any:
         try:

@@ -26,6 +26,9 @@ SILENCE_LIMIT = 30
 PING_INTERVAL = 10
 #: Bytes of events that may wait for their readers before a pipe is given up.
 MAX_WAITING = 64 * 1024 * 1024
+#: Bytes of log events after which the agent is told that they have arrived, and how many events may wait meanwhile.
+RECEIPT_BYTES = 16 * 1024
+ENOUGH_WAITING = 8 * 1024 * 1024
 #: Seconds that an agent's last words may take after its output ended.
 _EXIT_WAIT = 1
 
@@ -33,6 +36,22 @@ _EXIT_WAIT = 1
 def in_empty_context(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Return a task that inherits no context variables: Airflow routes log lines by them."""
     return contextvars.Context().run(asyncio.create_task, work)
+
+
+def in_background(work: Coroutine[Any, Any, Any]) -> None:
+    """Do ``work`` though nobody waits for it; that the host goes out of sight meanwhile is no matter."""
+    task = in_empty_context(_quietly(work))
+    _BACKGROUND.add(task)
+    task.add_done_callback(_BACKGROUND.discard)
+
+
+async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
+    with contextlib.suppress(HostError):
+        await work
+
+
+#: Keeps the tasks alive that nobody waits for.
+_BACKGROUND: set[asyncio.Task[None]] = set()
 
 
 class StreamPipe(Pipe):
@@ -51,6 +70,7 @@ class StreamPipe(Pipe):
         self._mailboxes: dict[int, _Mailbox] = {}
         self._left: set[int] = set()
         self._waiting_bytes = 0
+        self._arrived_bytes = 0
         self._idle_seconds = 0
         self._silent_seconds = 0
         self._end: HostError | None = None
@@ -103,6 +123,7 @@ class StreamPipe(Pipe):
                 if event is None:
                     break
                 self._waiting_bytes -= event.size
+                self._say_received()
                 yield event.body
             if not isinstance(self._end, _Closed):
                 self._check_open()
@@ -162,6 +183,7 @@ class StreamPipe(Pipe):
             while True:
                 for message in self._conversation.receive(said):
                     self._deliver(message)
+                self._say_received()
                 said = await channel.read()
                 self._silent_seconds = 0
                 if not said:
@@ -178,11 +200,20 @@ class StreamPipe(Pipe):
             self._silent_seconds += 1
             self._idle_seconds += 1
             if self._idle_seconds >= PING_INTERVAL:
-                _number, line = self._conversation.ask("ping", {})
                 self._idle_seconds = 0
-                ping = asyncio.ensure_future(self._send(line))
-                ping.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._tell("ping")
         await self._break(HostUnreachable(f"it has been silent for {SILENCE_LIMIT} s.", host=self.host))
+
+    def _tell(self, verb: str, /, **params: Any) -> None:
+        """Ask without waiting for the answer."""
+        _number, line = self._conversation.ask(verb, params)
+        in_background(self._send(line))
+
+    def _say_received(self) -> None:
+        """The agent keeps little under way to us, so that states need not wait behind lines: let it send more."""
+        if self._arrived_bytes >= RECEIPT_BYTES and self._waiting_bytes <= ENOUGH_WAITING and not self.broken:
+            arrived, self._arrived_bytes = self._arrived_bytes, 0
+            self._tell("received", bytes=arrived)
 
     def _deliver(self, message: Answer | Refused | Event) -> None:
         if isinstance(message, Event):
@@ -197,6 +228,8 @@ class StreamPipe(Pipe):
             answer.set_result(message.result)
 
     def _post(self, event: Event) -> None:
+        if event.body["event"] == "log":
+            self._arrived_bytes += event.size
         if event.sub in self._left:
             return
         self._waiting_bytes += event.size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,30 @@ async def test_who_leaves_takes_only_their_own_watches_along() -> None:
         await stays.request("start", job="j", owner=None, programs=None, if_running="adopt")
         event = await asyncio.wait_for(anext(stays.events(kept["sub"])), 30)
         assert event["event"] == "state"
+
+
+async def test_a_watch_whose_asker_was_cancelled_before_the_answer_is_ended() -> None:
+    may_answer = asyncio.Event()
+
+    class Slow(MemoryPipe):
+        async def request(self, verb: str, /, **params: Any) -> dict[str, Any]:
+            answer = await super().request(verb, **params)
+            if verb == "watch":
+                await may_answer.wait()
+            return answer
+
+    host = MemoryHost(scripts={"p": Script(holds=True)})
+    ask = {"job": "j", "owner": None, "consumer": None, "logs": True, "start": "cursor", "credit": 1000}
+    async with Pool(open_pipe=lambda settings: Slow(host)).pipe(HERE) as pipe:
+        await pipe.request("install", spec=SPEC, owner=None, if_running="adopt")
+        asking = asyncio.ensure_future(pipe.request("watch", **ask))
+        (channel,) = host.channels
+        await eventually(lambda: len(channel._watches) == 1, last_seen=lambda: channel._watches)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        may_answer.set()
+        await eventually(lambda: not channel._watches, last_seen=lambda: channel._watches)
 
 
 async def test_the_first_askers_context_is_not_the_pipes() -> None:

@@ -12,7 +12,7 @@ from airflow_supervisor_jobs.exceptions import HostRefused, HostUnreachable, Pro
 from airflow_supervisor_jobs.hosts import stream
 from airflow_supervisor_jobs.hosts.stream import in_empty_context
 from airflow_supervisor_jobs.testing import MemoryHost, MemoryPipe, Script
-from tests.services.waiting import one_turn
+from tests.services.waiting import eventually, one_turn
 
 SPEC = {"job": "j", "hash": "1", "processes": [{"process": "p", "program": "p", "group": "j"}]}
 
@@ -98,6 +98,54 @@ async def test_events_without_a_reader_are_bounded(monkeypatch: pytest.MonkeyPat
             channel.send({"event": "gone", "sub": 77})
         with pytest.raises(ProtocolError, match="wait for their readers"):
             await pipe.request("ping")
+
+
+class Counting(MemoryHost):
+    """Keeps what the client says has arrived."""
+
+    def __init__(self) -> None:
+        super().__init__(scripts={"p": Script(holds=True)})
+        self.arrived: list[int] = []
+
+    async def flood(self, pipe: MemoryPipe, size: int) -> None:
+        """Have the process write so much, and the client have heard it."""
+        self.jobs["j"].processes["p"].write(b"x" * size, time=1.0)
+        await pipe.request("ping")
+
+    def answer(self, verb: str, params: dict[str, Any]) -> dict[str, Any]:
+        if verb == "received":
+            self.arrived.append(params["bytes"])
+            return {}
+        return super().answer(verb, params)
+
+
+async def test_the_agent_is_told_how_much_of_the_logs_has_arrived_whether_or_not_anybody_reads_it() -> None:
+    host = Counting()
+    async with MemoryPipe(host) as pipe:
+        await watched(pipe)
+        await begin(pipe)
+        await host.flood(pipe, 1000)
+        assert not host.arrived
+        await host.flood(pipe, 30_000)
+        await eventually(lambda: sum(host.arrived) > 31_000 * 4 / 3, last_seen=lambda: host.arrived)
+
+
+async def test_what_waits_for_its_readers_is_more_than_enough_and_the_agent_is_not_asked_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "ENOUGH_WAITING", 10_000)
+    host = Counting()
+    async with MemoryPipe(host) as pipe:
+        sub = await watched(pipe)
+        await begin(pipe)
+        for _ in range(3):
+            await host.flood(pipe, 30_000)
+        await pipe.request("ping")
+        assert not host.arrived
+        async for event in pipe.events(sub):
+            if event["event"] == "log" and event["position"] + 30_000 == 90_000:
+                break
+        await eventually(lambda: sum(host.arrived) > 90_000 * 4 / 3, last_seen=lambda: host.arrived)
 
 
 async def test_events_of_a_watch_that_was_left_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
