@@ -113,6 +113,8 @@ def acknowledge(jobs: Jobs, params: "dict[str, Any]") -> None:
         changes[process]["reported"] = generation
     for process, change in changes.items():
         folder = jobs.root.place(job, check_name(process, "process")).folder
+        if not os.path.isdir(folder):
+            continue  # it was purged before its last watch had told us
         os.makedirs(os.path.join(folder, "cursor"), mode=0o700, exist_ok=True)
         with ACKNOWLEDGING:
             kept = cursor(folder, consumer)

@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from airflow_supervisor_jobs.exceptions import AgentError, HostError, HostRefused, HostUnreachable
 from airflow_supervisor_jobs.hosts.base import Pipe
+from airflow_supervisor_jobs.hosts.stream import in_background
 
 T = TypeVar("T")
 
@@ -25,7 +26,6 @@ Delays = Callable[[int], float]
 
 _FIRST_DELAY_S = 0.5
 _MAX_DELAY_S = 60.0
-_FAREWELL_S = 2.0
 
 
 def jittered_delay_s(attempt: int, *, draw: Callable[[], float] = random.random) -> float:
@@ -190,9 +190,8 @@ class Attendance:
             finally:
                 self._hearing.cancel()
                 await asyncio.gather(self._hearing, return_exceptions=True)
-                # The pipe may be shared, and then the agent would go on sending.
-                with suppress(HostError, asyncio.TimeoutError):
-                    await within(_FAREWELL_S, pipe.request("unwatch", sub=self.sub))
+                # The pipe may be shared, and then the agent would go on sending; but nobody has to wait for its answer.
+                in_background(pipe.request("unwatch", sub=self.sub))
 
     async def _hear(self, pipe: Pipe) -> None:
         async for event in pipe.events(self.sub):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_supervisor_jobs.core.status import ProcessStatus
 from airflow_supervisor_jobs.core.verdict import Judgement
@@ -54,14 +55,14 @@ class Contact:
 class Concluded:
     """The last observation: what became of the job, after the rest of its output.
 
-    Await :meth:`confirm` when the conclusion has been put where it will not be lost: the host then knows that these
-    generations are reported, and the next ``start`` of the same owner starts new ones. It returns false where the
-    host could not be told.
+    Call :meth:`confirm` when the conclusion has been put where it will not be lost, and have what it returns done, now
+    or in the background: the host then knows that these generations are reported, and the next ``start`` of the same
+    owner starts new ones. It returns false where the host could not be told.
     """
 
     judgement: Judgement
     statuses: Mapping[str, ProcessStatus]
-    confirm: Callable[[], Awaitable[bool]] = field(default=_nobody, compare=False, repr=False)
+    confirm: Callable[[], Coroutine[Any, Any, bool]] = field(default=_nobody, compare=False, repr=False)
 
 
 Observation = Output | Changed | Contact | Concluded

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_supervisor_jobs.core.ending import grace_of
 from airflow_supervisor_jobs.core.judge import View
 from airflow_supervisor_jobs.core.policy import WatchPolicy
-from airflow_supervisor_jobs.core.status import ProcessStatus
+from airflow_supervisor_jobs.core.status import EndReason, ProcessStatus, Span
 from airflow_supervisor_jobs.hosts.lines import Line, LineReader, lost_words
 from airflow_supervisor_jobs.hosts.observations import Changed, Contact, Observation, Output
 
@@ -178,6 +178,15 @@ class Picture:
     def handed_over(self, output: Output) -> None:
         """Note that the line was taken by whoever watches."""
         self.delivered.setdefault(output.process, {})[output.stream] = output.end
+
+    def written(self, process: str) -> list[tuple[str, Span | None]]:
+        """Return the streams to which this generation has written, or may have, and where; None: it is not known."""
+        status = self.statuses[process]
+        kept = [stream for stream in ("stderr", "stdout") if self._path(process, stream) is not None]
+        if status.record is None or status.record.reason is EndReason.LOST:  # nobody saw the end of its output
+            return [(stream, None) for stream in kept]
+        spans = [(stream, status.positions.get(stream)) for stream in kept]
+        return [(stream, span) for stream, span in spans if span is None or span.end > span.start]
 
     def add_last_lines(self, process: str, stream: str, lines: list[str]) -> None:
         """Add what a process said last, where it did not come by itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow_supervisor_jobs.core.judge import judge
 from airflow_supervisor_jobs.core.policy import Forward, WatchPolicy
+from airflow_supervisor_jobs.core.status import Span
 from airflow_supervisor_jobs.core.verdict import Judgement, Verdict
 from airflow_supervisor_jobs.exceptions import HostError
 from airflow_supervisor_jobs.hosts.attendance import (
@@ -30,7 +31,7 @@ from airflow_supervisor_jobs.hosts.base import Pipe
 from airflow_supervisor_jobs.hosts.flow import ASK_S, TAIL_BYTES, Flow
 from airflow_supervisor_jobs.hosts.observations import Changed, Concluded, Contact, Observation, Output
 from airflow_supervisor_jobs.hosts.picture import LAST_LINES, Picture, Positions, Target
-from airflow_supervisor_jobs.hosts.tails import find_stretch
+from airflow_supervisor_jobs.hosts.tails import Stretch, find_stretch
 
 __all__ = ["Changed", "Concluded", "Contact", "Observation", "Output", "Pipes", "Target", "watch"]
 
@@ -225,43 +226,48 @@ class _Session:
                 yield observation
         if not judgement.final:
             return
-        if judgement.program is not None and not judgement.last_lines:
-            await self._ask_last_lines(judgement.program)
+        if judgement.program is not None and not judgement.last_lines and self.attendance.pipe is not None:
+            await self._ask_last_lines(self.attendance.pipe, judgement.program)
         again = self._judge()
         judgement = again if again.final else judgement
         yield Concluded(judgement, dict(self.picture.statuses), self._confirm)
 
-    async def _ask_last_lines(self, process: str) -> None:
-        """What was handed over before this watch began does not come again: ask for it."""
-        status, pipe = self.picture.statuses[process], self.attendance.pipe
-        if pipe is None:
-            return
-        with suppress(HostError, asyncio.TimeoutError):
-            for stream, path in (("stderr", status.stderr), ("stdout", status.stdout)):
-                if path is not None and not self.picture.view(at=self.at()).last_lines.get(process):
-                    asked = self._last_lines(pipe, process, stream, status.generation)
-                    self.picture.add_last_lines(process, stream, await within(ASK_S, asked))
+    async def _ask_last_lines(self, pipe: Pipe, process: str) -> None:
+        """What was handed over before this watch began does not come again: ask for it, of all streams at once."""
+        generation = self.picture.statuses[process].generation
 
-    async def _last_lines(self, pipe: Pipe, process: str, stream: str, generation: int) -> list[str]:
-        stretch = await find_stretch(pipe, self.target.job, process, stream, generation=generation)
-        return [line.text for line in await stretch.last_lines(LAST_LINES, most_bytes=TAIL_BYTES)]
+        async def ask(stream: str, span: Span | None) -> None:
+            about = pipe, self.target.job, process, stream
+            with suppress(HostError, asyncio.TimeoutError):
+                if span is None:
+                    stretch = await within(ASK_S, find_stretch(*about, generation=generation))
+                else:
+                    stretch = Stretch(*about, begin=span.start, end=span.end)
+                lines = await within(ASK_S, stretch.last_lines(LAST_LINES, most_bytes=TAIL_BYTES))
+                self.picture.add_last_lines(process, stream, [line.text for line in lines if not line.ours])
 
-    async def _confirm(self) -> bool:
-        """A conclusion that the host does not hear of is told again to the next watch of the same owner: no harm."""
-        if self.target.consumer is None:
-            return True
+        await asyncio.gather(*(ask(stream, span) for stream, span in self.picture.written(process)))
+
+    def _confirm(self) -> Coroutine[Any, Any, bool]:
+        """A conclusion that the host does not hear of is told again to the next watch of the same owner: no harm.
+
+        What is to be told, and over which pipe, is settled at once: the watch may be left before the host has answered.
+        """
         statuses = self.picture.statuses.values()
         theirs = self.picture.view(at=self.at()).superseded
         reported = {} if theirs else {status.process: status.generation for status in statuses if status.has_ended}
-        positions = deepcopy(self.picture.delivered)
-        if not (reported or positions):
+        self.acked = deepcopy(self.picture.delivered)
+        return self._tell_host(self.attendance.pipe, self.acked, reported)
+
+    async def _tell_host(self, pipe: Pipe | None, positions: Positions, reported: Mapping[str, int]) -> bool:
+        if self.target.consumer is None or not (reported or positions):
             return True
         with suppress(HostError, asyncio.TimeoutError):
-            if self.attendance.pipe is not None:
-                await within(ASK_S, self._ack(self.attendance.pipe, positions, reported))
+            if pipe is not None:
+                await within(ASK_S, self._ack(pipe, positions, reported))
                 return True
         with suppress(HostError):
-            async with self.pipes() as pipe:
-                await self._ack(pipe, positions, reported)
+            async with self.pipes() as another:
+                await self._ack(another, positions, reported)
                 return True
         return False

@@ -11,6 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from typing_extensions import override
 
 from airflow_supervisor_jobs.exceptions import HostError
+from airflow_supervisor_jobs.hosts.stream import in_background
 from airflow_supervisor_jobs.hosts.watch import Concluded, Target, watch
 from airflow_supervisor_jobs.triggers.journal import Journal
 from airflow_supervisor_jobs.triggers.masks import mask_secrets
@@ -60,8 +61,11 @@ class SupervisorProgramsTrigger(BaseTrigger):
             async for observation in observations:
                 journal.note(observation)
                 if isinstance(observation, Concluded):
-                    # Should the event be lost, the next watch of this try concludes the same from the records.
-                    await observation.confirm()
+                    # Neither waits for the other, for neither loss does harm. Without the event the next watch of this
+                    # try concludes the same from the records, reported or not. Without the confirmation the next start
+                    # of this run finds the end unreported and starts nothing: it leaves that to the sensor, which
+                    # remembers what it has reported and tells the host so itself before it starts anything anew.
+                    in_background(observation.confirm())
         await settle(began)
         yield TriggerEvent(journal.event())  # type: ignore[no-untyped-call]
 

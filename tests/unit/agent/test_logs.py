@@ -84,6 +84,16 @@ async def test_a_consumer_goes_on_where_it_was(root: Path, tmp_path: Path) -> No
         assert await follow(host, None, until=len(lines(1, 10)), start=3) == (lines(8, 10), 0)
 
 
+async def test_an_acknowledgement_that_comes_after_a_purge_leaves_nothing(root: Path, tmp_path: Path) -> None:
+    async with Host(root) as host:
+        await host.install(programs=printing(tmp_path, "--print-lines", "1"))
+        await host.start()
+        await host.wait_ended()
+        await host.pipe.request("remove", job="job", owner=OWNER, purge=True)
+        await host.pipe.request("ack", job="job", consumer="c", positions={"p": {"stdout": 7}}, reported={"p": 1})
+        assert not (root / "jobs/job").exists()
+
+
 async def test_generations_are_told_apart(root: Path, tmp_path: Path) -> None:
     async with Host(root) as host:
         for number in (1, 2, 3):

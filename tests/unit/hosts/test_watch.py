@@ -71,6 +71,7 @@ class Host:
     def end(self, code: int, *, complete: bool = True) -> None:
         record = {"generation": 1, "reason": "exited", "exit_code": code, "complete": complete}
         record["positions"] = {"stdout": len(self.output)}  # type: ignore[assignment]
+        self.status["positions"] = {"stdout": {"start": 0, "end": len(self.output)}, "stderr": None}
         self.change(phase="ended", state="EXITED", pid=None, exit_code=code, ended_at=160.0, record=record)
 
     def change(self, **fields: Any) -> None:
@@ -218,7 +219,7 @@ async def test_a_job_from_the_first_look_to_its_end() -> None:
         "positions": {"feed": {"stdout": 12}},
         "reported": {"feed": 1},
     }
-    assert host.asked[-1][0] == "unwatch"
+    await host.until(lambda: host.asked[-1][0] == "unwatch")
 
 
 async def test_the_exit_is_told_before_the_lines_that_are_under_way() -> None:
@@ -278,6 +279,40 @@ async def test_what_ended_before_the_watch_is_reported() -> None:
 
     assert concluded.judgement.exit_code == 3
     assert concluded.judgement.last_lines == ("long ago",)
+    assert len(host.params("logs")) == 1
+
+
+async def test_what_wrote_nothing_is_not_asked_for_its_last_lines() -> None:
+    host = Host()
+    host.end(3)
+
+    concluded = await Watching(host).ended()
+
+    assert concluded.judgement.last_lines == ()
+    assert host.params("logs") == []
+
+
+async def test_the_last_lines_of_both_streams_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host()
+    host.output = b"long ago\n"
+    host.start = len(host.output)
+    host.status["stderr"] = "/logs/stderr.log"
+    host.end(3)
+    spans = {stream: {"start": 0, "end": 9} for stream in ("stdout", "stderr")}
+    host.status = {**host.status, "positions": spans, "record": {**host.status["record"], "positions": {}}}
+    both_asked = asyncio.Event()
+    answer = ScriptedPipe.request
+
+    async def hold(pipe: ScriptedPipe, verb: str, /, **params: Any) -> dict[str, Any]:
+        answered = await answer(pipe, verb, **params)
+        if {one["stream"] for one in host.params("logs")} == {"stdout", "stderr"}:
+            both_asked.set()
+        if verb == "logs":
+            await asyncio.wait_for(both_asked.wait(), 30)
+        return answered
+
+    monkeypatch.setattr(ScriptedPipe, "request", hold)
+    assert (await Watching(host).ended()).judgement.last_lines == ("long ago",)
 
 
 async def test_an_outage_fails_nothing_and_the_output_goes_on_where_it_stopped() -> None:
@@ -444,7 +479,7 @@ async def test_a_watch_that_is_left_keeps_what_was_handed_over() -> None:
             if isinstance(seen, Output) and seen.text == "two":
                 break
     assert host.params("ack")[-1]["positions"] == {"feed": {"stdout": 4}}
-    assert host.asked[-1][0] == "unwatch"
+    await host.until(lambda: host.asked[-1][0] == "unwatch")
 
 
 async def test_credit_is_given_back() -> None:

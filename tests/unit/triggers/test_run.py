@@ -12,13 +12,17 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_supervisor_jobs.config import Host, Job, Program, render_spec
 from airflow_supervisor_jobs.core.policy import WatchPolicy
+from airflow_supervisor_jobs.hosts.address import HostSettings
+from airflow_supervisor_jobs.hosts.pool import Pool
 from airflow_supervisor_jobs.operators.configure import reachable_part
+from airflow_supervisor_jobs.testing import MemoryHost, MemoryPipe, Script
 from airflow_supervisor_jobs.triggers import programs, request, settle
 from airflow_supervisor_jobs.triggers.pin import Pin
 from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
 from airflow_supervisor_jobs.triggers.reach import worker_pipes
 from airflow_supervisor_jobs.triggers.request import SupervisorRequestTrigger
 from tests.services.embedded_ssh import EmbeddedSSH
+from tests.services.waiting import eventually
 
 OWNER = {"dag_id": "feed", "run_id": "r"}
 TASK = {"dag_id": "feed", "run_id": "r", "task_id": "watch_programs", "map_index": -1}
@@ -80,6 +84,37 @@ async def test_it_fires_once_with_the_verdict_and_the_records(root: Path) -> Non
     assert event["judgement"]["verdict"] == "failed"
     assert event["judgement"]["last_lines"] == ["err"]
     assert event["records"]["feed"]["exit_code"] == 3
+
+
+async def test_the_event_waits_for_no_answer_and_the_host_is_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_answer = asyncio.Event()
+
+    class Slow(MemoryPipe):
+        async def request(self, verb: str, /, **params: Any) -> dict[str, Any]:
+            if verb in ("ack", "unwatch"):
+                await may_answer.wait()
+            return await super().request(verb, **params)
+
+    host = MemoryHost(scripts={"feed": Script(lines=("one",), exit_code=3)})
+    shared = Pool(open_pipe=lambda settings: Slow(host))
+    monkeypatch.setattr(programs, "triggerer_pipes", lambda _: lambda: shared.pipe(HostSettings()))
+    job = feed(Path("/memory"), "echo one; exit 3")
+    async with shared.pipe(HostSettings()) as pipe:
+        await pipe.request("install", spec=render_spec(job), owner=OWNER, if_running="adopt")
+        await pipe.request("start_supervisord", job="feed")
+        await pipe.request("start", job="feed", owner=OWNER, programs=None, if_running="adopt")
+    trigger = SupervisorProgramsTrigger(pin=pin_of(job).to_dict(), task=TASK)
+
+    event = await asyncio.wait_for(fired(trigger.run()), 60)
+
+    process = host.jobs["feed"].processes["feed"]
+    assert event["records"]["feed"]["exit_code"] == 3
+    assert not process.is_reported
+    may_answer.set()
+    await eventually(lambda: process.is_reported, last_seen=lambda: process.cursors)
+    assert process.cursors["airflow"]["positions"] == {"stdout": 4}
 
 
 async def test_only_a_real_kill_ends_the_programs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
