@@ -61,7 +61,7 @@ def measure_one(hosts: int, jobs: int, *, window_s: float) -> dict[str, Any]:
                 state = watcher.hear()
                 connecting = cpu_s([watcher.pid])
                 windows = []
-                for _ in range(3):
+                for _ in range(2):
                     before = cpu_s([watcher.pid])
                     time.sleep(window_s)
                     windows.append((cpu_s([watcher.pid]) - before) * 60 / window_s)
@@ -74,7 +74,7 @@ def measure_one(hosts: int, jobs: int, *, window_s: float) -> dict[str, Any]:
 def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("hosts", quick)
-    sizes = [(1, 1), (5, 2), (20, 1)] if quick else [(1, 1), (10, 10), (100, 1), (100, 10), (300, 1), (1000, 1)]
+    sizes = [(1, 1), (5, 2), (20, 1)] if quick else [(1, 1), (30, 1), (100, 1), (100, 10), (300, 1), (1000, 1)]
     columns = (
         "hosts",
         "jobs on each",

@@ -144,7 +144,7 @@ def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("idle", quick)
     # The agent asks supervisord every ten seconds: a window has all that happens now and then.
-    windows = {"windows": 1, "window_s": 5.0} if quick else {"windows": 3, "window_s": 10.0}
+    windows = {"windows": 1, "window_s": 5.0} if quick else {"windows": 2, "window_s": 10.0}
     ours, theirs, slow = ([5, 20], [5, 20], [5]) if quick else ([50, 200, 500, 1000], [50, 200], [200])
     found = {
         Ours.name: at_sizes(Ours, ours, report, **windows),

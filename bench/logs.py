@@ -126,7 +126,7 @@ def delays(kind: Any, *, rate: int, seconds: int) -> tuple[list[float], int]:
 def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("logs", quick)
-    runs, lines, limit_s, seconds = (1, 20_000, 7, 4) if quick else (3, 300_000, 20, 12)
+    runs, lines, limit_s, seconds = (1, 20_000, 7, 4) if quick else (3, 300_000, 15, 8)
     table = report.table(
         f"A program that writes {digits(lines * LINE_BYTES / MB)} MB at once, MB/s", "system", "MB/s", "ours, times"
     )

@@ -23,7 +23,7 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
 
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 
 class Fleet:
