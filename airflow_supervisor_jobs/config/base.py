@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class Owner(Enum):
@@ -36,7 +38,6 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         validate_default=False,
         populate_by_name=True,
         hide_input_in_errors=True,
@@ -57,3 +58,14 @@ class Model(BaseModel):
         ):
             raise MisfitError(f"may only be {package}.{allowed} here. Leave it out", "_target_")
         return {key: value for key, value in data.items() if key != "_target_"}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON Schema, with the texts under the fields."""
+        from airflow_supervisor_jobs.config.documentation import option_texts
+
+        made = handler(schema)
+        properties = handler.resolve_ref_schema(made)["properties"]
+        for name, text in option_texts(cls).items():
+            properties[cls.model_fields[name].alias or name]["description"] = text
+        return made

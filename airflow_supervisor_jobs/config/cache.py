@@ -46,7 +46,7 @@ def recall(key: str) -> Any:
             if digest == _digest(body):
                 if time.time() - os.fstat(file.fileno()).st_mtime > _USED_S:
                     os.utime(folder / key)
-                return json.loads(body)
+                return json.loads(body.decode())
     return None
 
 

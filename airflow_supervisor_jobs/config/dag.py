@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -47,6 +48,7 @@ def write_moment(value: datetime) -> str:
     return value.isoformat()
 
 
+@lru_cache(maxsize=1000)
 def check_schedule(schedule: str) -> str:
     """Return ``schedule`` if Airflow can read it: a preset, or what croniter, by which Airflow reads it, understands.
 
@@ -95,7 +97,7 @@ _Count = Annotated[int, Field(ge=0)]
 class DagOptions(TypedDict, total=False):
     """Keyword arguments of `airflow.sdk.DAG`, under their own names; only what was given is in it."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     dag_id: Text
     """The DAG's id; the job's name by default."""

@@ -100,6 +100,7 @@ class Groups(Mapping[str, Source]):
     def __init__(self, library: Library) -> None:
         self._library = library
         self._texts: dict[str, str] = {}
+        self._fingerprints: dict[str, str] = {}
         self._sources: dict[str, Source] = {}
 
     def __getitem__(self, name: str) -> Source:
@@ -114,7 +115,9 @@ class Groups(Mapping[str, Source]):
 
         :raises ConfigError: it cannot be read.
         """
-        return hashlib.sha256(self._text(name).encode()).hexdigest()
+        if name not in self._fingerprints:
+            self._fingerprints[name] = hashlib.sha256(self._text(name).encode()).hexdigest()
+        return self._fingerprints[name]
 
     def _text(self, name: str) -> str:
         if name not in self._texts:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from airflow_supervisor_jobs.config.airflow import AirflowOptions
@@ -24,6 +24,7 @@ from airflow_supervisor_jobs.config.daemon import (
     UnixHttpServer,
 )
 from airflow_supervisor_jobs.config.dag import DagOptions
+from airflow_supervisor_jobs.config.documentation import option_texts
 from airflow_supervisor_jobs.config.environment import Secret
 from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
@@ -100,14 +101,15 @@ def _ours() -> str:
 def _row(model: type[BaseModel], name: str, field: FieldInfo) -> str:
     owner = owner_of(field)
     acts = owner.value if owner else ""
-    return _cells(f"`{field.alias or name}`", _type(model, name), _default(field), acts, _sentence(field.description))
+    return _cells(
+        f"`{field.alias or name}`", _type(model, name), _default(field), acts, _sentence(option_texts(model).get(name))
+    )
 
 
 def _dag_table() -> str:
-    properties = TypeAdapter(DagOptions).json_schema()["properties"]
     rows = [
-        _cells(f"`{name}`", _words(str(_source_of(DagOptions.__annotations__[name]))), _sentence(each["description"]))
-        for name, each in properties.items()
+        _cells(f"`{name}`", _words(str(_source_of(DagOptions.__annotations__[name]))), _sentence(text))
+        for name, text in option_texts(DagOptions).items()
     ]
     return "\n".join(["## dag", "", *_head("Option", "Type", ""), *rows, ""])
 

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from airflow_supervisor_jobs.config.airflow import AirflowOptions
 from airflow_supervisor_jobs.config.dag import DagOptions
+from airflow_supervisor_jobs.config.documentation import option_texts
 from airflow_supervisor_jobs.config.host import Host
 from airflow_supervisor_jobs.config.job import Job
 from airflow_supervisor_jobs.config.program import Program
@@ -23,6 +24,9 @@ def json_schema() -> dict[str, Any]:
     ]
     for each in shared:
         definitions |= each.pop("$defs", {})
+    for name, text in option_texts(DagOptions).items():
+        for each in (definitions["DagOptions"], shared[-1]):
+            each["properties"][name]["description"] = text
     options = {name: option for each in reversed(shared) for name, option in each["properties"].items()}
     host = Host.model_json_schema(ref_template="#/$defs/{model}")["properties"]
     properties = {
