@@ -8,10 +8,12 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.peer import AirflowSupervisor
 from bench.report import Report, digits, main, milliseconds, quantile, ratio, spread
 from bench.stage import Ours, RemoteJobs, fired, folder, until
 from tests.services.sshd import OpenSSH
@@ -46,7 +48,24 @@ time.sleep(600)
 """
 #: Whoever reads by bytes may have cut a line in two.
 _TICK = re.compile(r"tick \d{10}\.\d{6}")
-SYSTEMS: dict[str, Callable[..., Any]] = {"airflow-supervisor-jobs": Ours, "SSHRemoteJobOperator (default)": RemoteJobs}
+
+
+def over_ssh(make: Callable[..., Any]) -> Callable[[Path], AbstractContextManager[Any]]:
+    """Return what lends such a system behind an SSH server."""
+
+    @contextmanager
+    def lend(place: Path) -> Iterator[Any]:
+        with OpenSSH(place / "s") as server:
+            yield make(place, server)
+
+    return lend
+
+
+SYSTEMS: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {
+    Ours.name: over_ssh(Ours),
+    "SSHRemoteJobOperator (default)": over_ssh(RemoteJobs),
+    "airflow-supervisor, forward_logs": lambda place: AirflowSupervisor(place, forward_logs=True),
+}
 
 
 class Listener:
@@ -78,13 +97,14 @@ class Listener:
 
 async def listen(kind: Any, script: str, *, enough: int, limit_s: float, **words: Any) -> tuple[Listener, float]:
     """Return what the logger was told until it was ``enough`` bytes or the time was over, and when it began."""
-    with folder() as place, OpenSSH(place / "s") as server:
+    listener = Listener()
+    with folder() as place, kind(place) as system:
         go = place / "go"
         (place / "said.py").write_text(script.format(go=str(go), **words))
-        system = kind(place, server)
+        system.listener = listener.info
         await system.start([shlex.join([sys.executable, "-S", str(place / "said.py")])])
         (trigger,) = system.triggers()
-        trigger._log = listener = Listener()
+        trigger._log = listener
         watching = asyncio.create_task(fired(trigger))
         # Connected; and for one who looks at an interval, some moment of it.
         await asyncio.sleep(2 + random.uniform(0, 3))  # noqa: S311 -- nobody guards it
@@ -126,7 +146,7 @@ def delays(kind: Any, *, rate: int, seconds: int) -> tuple[list[float], int]:
 def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("logs", quick)
-    runs, lines, limit_s, seconds = (1, 20_000, 7, 4) if quick else (3, 300_000, 15, 8)
+    runs, lines, limit_s, seconds = (1, 20_000, 7, 4) if quick else (2, 300_000, 12, 6)
     table = report.table(
         f"A program that writes {digits(lines * LINE_BYTES / MB)} MB at once, MB/s", "system", "MB/s", "ours, times"
     )

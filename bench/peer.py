@@ -36,13 +36,22 @@ class AirflowSupervisor:
     :param check_s: its ``check_interval``; 5 is its default.
     :param way: from supervisord's port to the one that leads to it; the XML-RPC goes through no SSH.
     :param at_once: how many are set up side by side.
+    :param forward_logs: its setting of that name, off by default; ``listener`` is told the lines then.
     """
 
     def __init__(
-        self, place: Path, *, check_s: float = 5, way: Callable[[int], int] = lambda port: port, at_once: int = 8
+        self,
+        place: Path,
+        *,
+        check_s: float = 5,
+        way: Callable[[int], int] = lambda port: port,
+        at_once: int = 8,
+        forward_logs: bool = False,
     ) -> None:
         self.packages = packages()
         self.place, self.check_s, self.way, self.at_once = place, check_s, way, at_once
+        self.forward_logs = forward_logs
+        self.listener: Callable[[str], object] = len
         self.set_up: list[dict[str, float]] = []
         self._process: subprocess.Popen[str] | None = None
         self._ends: list[asyncio.Future[None]] = []
@@ -65,6 +74,7 @@ class AirflowSupervisor:
             "ports": [(port, self.way(port)) for port in ports],
             "check_s": self.check_s,
             "at_once": self.at_once,
+            "forward_logs": self.forward_logs,
         }
         cast("IO[str]", self._process.stdin).write(json.dumps(told) + "\n")
         cast("IO[str]", self._process.stdin).flush()
@@ -97,6 +107,8 @@ class AirflowSupervisor:
                 said = json.loads(line)
                 if "set_up" in said:
                     loop.call_soon_threadsafe(ready.set_result, said["set_up"])
+                elif "line" in said:
+                    self.listener(said["line"])
                 else:
                     loop.call_soon_threadsafe(self._ends[said["job"]].set_result, None)
             loop.call_soon_threadsafe(self._over, ready)

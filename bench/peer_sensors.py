@@ -3,14 +3,16 @@
 python -m bench.peer_sensors PACKAGES
 
 It reads one line of JSON: ``{"place": folder, "commands": […], "ports": [[supervisord's, the client's], …],
-"check_s": seconds, "at_once": number}``. Once all programs run it writes
+"check_s": seconds, "at_once": number, "forward_logs": bool}``. Once all programs run it writes
 ``{"set_up": [{"configure": seconds, "supervisord": seconds, "start": seconds, "pid": supervisord's}, …]}``,
-then ``{"job": number, "at": time}`` whenever a sensor has come to its end. It ends with its input.
+then ``{"job": number}`` whenever a sensor has come to its end, and ``{"line": …}`` for each line that one logs of its
+program. It ends with its input.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -20,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import DAG
 
@@ -41,14 +43,15 @@ LOOPBACK = "127.0.0.1"
 _saying = threading.Lock()
 
 
-def configuration(place: Path, command: str, port: int, check_s: float) -> Any:
+def configuration(place: Path, command: str, port: int, told: dict[str, Any]) -> Any:
     """Return the configuration of one job; all that is not said here is its default."""
     return SupervisorAirflowConfiguration(
         port=f"{LOOPBACK}:{port}",
         host=LOOPBACK,
         working_dir=place,
         config_path=place / "supervisor.cfg",
-        check_interval=timedelta(seconds=check_s),
+        check_interval=timedelta(seconds=told["check_s"]),
+        forward_logs=told["forward_logs"],
         program={"p": {"command": command}},
     )
 
@@ -83,7 +86,16 @@ def watch(number: int, task: Any) -> None:
     instance = SimpleNamespace(task_id=task.task_id, run_id="1", xcom_push=lambda **_: None, xcom_pull=lambda **_: None)
     run = SimpleNamespace(conf={}, data_interval_end=now, start_date=now, logical_date=now)
     task.execute({"task_instance": instance, "ti": instance, "dag_run": run, "params": {}, "dag": task.dag})
-    say({"job": number, "at": time.time()})
+    say({"job": number})
+
+
+class Forwarded(logging.Handler):
+    """Says each line that a sensor logs of its program."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say the line without what stands before it."""
+        if str(record.msg).startswith("[supervisor "):
+            say({"line": cast("tuple[Any, ...]", record.args)[-1]})
 
 
 def say(words: Any) -> None:
@@ -97,9 +109,13 @@ def main() -> None:
     told = json.loads(sys.stdin.readline())
     place = Path(told["place"])
     configs = [
-        configuration(place / str(number), command, ports[0], told["check_s"])
+        configuration(place / str(number), command, ports[0], told)
         for number, (command, ports) in enumerate(zip(told["commands"], told["ports"], strict=True))
     ]
+    forwarding = logging.getLogger("airflow_supervisor.airflow.observability")
+    forwarding.setLevel(logging.INFO)
+    forwarding.addHandler(Forwarded())
+    forwarding.propagate = False
     with ThreadPoolExecutor(told["at_once"]) as pool:
         say({"set_up": list(pool.map(set_up, configs))})
     for number, (config, ports) in enumerate(zip(configs, told["ports"], strict=True)):
