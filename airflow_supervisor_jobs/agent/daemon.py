@@ -13,7 +13,7 @@ import time
 import xmlrpc.client
 
 from .root import Root
-from .runner import read_json, write_json
+from .runner import read_json, ticks_of, write_json
 from .wire import Refusal
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ RPC_PATIENCE = 10.0
 # supervisord closes so many descriptors in each child that it forks, and loses a signal that comes meanwhile.
 MIN_FDS = 64
 MAX_FDS = 65536
+HEADER = "; Every job of this root, written anew at each change from the jobs' YAML files: version %d\n"
 RUNNING = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 # Faults of supervisor.xmlrpc.Faults
 BAD_NAME, SPAWN_ERROR, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 50, 60, 70, 90, 91
@@ -62,6 +63,7 @@ class Daemon:
     def __init__(self, root: Root) -> None:
         self.root = root
         self.settings_file = os.path.join(root.path, "daemon.json")
+        self.loaded_file = os.path.join(root.path, "programs.loaded.json")
 
     # What it is
 
@@ -313,36 +315,42 @@ class Daemon:
         ending = os.path.basename(patterns[0]).rpartition("*")[2]
         return os.path.join(folder, "airflow-supervisor-jobs%s%s" % (self.root.path.replace("/", "-"), ending))
 
-    def write_programs(self, gone: "list[str]" = []) -> None:  # noqa: B006 (never changed)
-        """Write the include anew from all installed jobs, and have a live supervisord take it over.
+    def write_programs(self) -> int:
+        """Write the include anew from all installed jobs; return its version, for a reload. Under the root's lock."""
+        path = self.include()
+        body = "".join("\n" + job["spec"]["conf"] for job in self.root.jobs())
+        if self.attached():
+            body = body.replace("%(here)s", self.root.path)
+        version, old = read_include(path)
+        if body != old:
+            # Ever upward, also after somebody has removed the file.
+            version = max(version, (read_json(self.loaded_file) or {}).get("version", 0)) + 1
+            put(path, HEADER % version + body)
+        return version
 
-        The caller holds the root's lock. An include that supervisord will not read is taken back.
+    def reload(self, version: int, gone: "list[str]" = [], again: bool = False) -> None:  # noqa: B006 (never changed)
+        """Have a live supervisord take the include over, unless it has this version, for somebody who came before.
+
+        Not under the root's lock: it takes supervisord longer the more jobs there are, and those that are installed
+        meanwhile share the next reload.
 
         :param gone: groups of a job that was just removed.
+        :param again: also what it could not take over before, as it ran.
         """
-        path = self.include()
-        header = "; Every job of this root, written anew at each change; the jobs' YAML files are its source.\n"
-        text = header + "".join("\n" + job["spec"]["conf"] for job in self.root.jobs())
-        if self.attached():
-            text = text.replace("%(here)s", self.root.path)
-        try:
-            with open(path, encoding="utf-8") as file:
-                old = file.read()
-        except FileNotFoundError:
-            old = None
-        if text == old:
-            return
-        put(path, text)
-        try:
-            self.reload(gone)
-        except Refusal:
-            put(path, old or "")
-            raise
+        with self.root.lock(".reload"):
+            pid = self.pid()
+            if not pid:
+                return
+            daemon = {"pid": pid, "ticks": ticks_of(pid)}
+            loaded = read_json(self.loaded_file) or {}
+            shared = loaded == dict(daemon, version=loaded.get("version")) and loaded["version"] >= version
+            if again or self.attached() or not shared:
+                version = read_include(self.include())[0]
+                self.reload_groups(gone)
+                write_json(self.loaded_file, dict(daemon, version=version))
 
-    def reload(self, gone: "list[str]" = []) -> None:  # noqa: B006 (never changed)
-        """Have a live supervisord add, change and drop our groups; those that run stay as they are until they end."""
-        if not self.pid():
-            return
+    def reload_groups(self, gone: "list[str]") -> None:
+        """Have supervisord add, change and drop our groups; those that run stay as they are until they end."""
         rpc = self.rpc(60.0).supervisor
         try:
             added, changed, removed = rpc.reloadConfig()[0]
@@ -351,7 +359,7 @@ class Daemon:
         except (OSError, http.client.HTTPException) as error:
             raise Refusal("supervisord", "supervisord does not answer: %s" % error) from None
         # Where we are guests, what others have pending is not ours to apply.
-        ours = {*self.groups(), *gone}
+        ours = {*self.groups(), *gone} if self.attached() else {*added, *changed, *removed}
         for name in ours.intersection([*removed, *changed]):
             self.forget_group(name)
         for name in ours.intersection([*added, *changed]):
@@ -372,6 +380,18 @@ class Daemon:
     def groups(self) -> "list[str]":
         """Return the names of the groups of this root's jobs."""
         return sorted({process["group"] for job in self.root.jobs() for process in job["spec"]["processes"]})
+
+
+def read_include(path: str) -> "tuple[int, str]":
+    """Return the version and the body of an include; 0 where it has none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return 0, ""
+    header, _, body = text.partition("\n")
+    version = header.rpartition(" ")[2]
+    return (int(version), body) if version.isdigit() else (0, body)
 
 
 def put(path: str, text: str) -> None:

@@ -53,24 +53,28 @@ class Jobs:
             with self.root.lock():
                 self.refuse_taken_groups(job, spec)
                 self.daemon.set(spec["daemon"])
+                self.daemon.include()  # refused, if at all, before the record is written
                 self.root.write_job(record)
                 prune(self.root, **self.daemon.retention())
-                try:
-                    self.daemon.write_programs(gone=groups_of(old))
-                except Refusal:
-                    self.restore(job, old)
-                    raise
+                version = self.daemon.write_programs()
+            try:
+                self.daemon.reload(version, gone=groups_of(old))
+            except Refusal:
+                self.restore(job, old)
+                raise
             for process in spec["processes"] if not runs else ():
                 link_log(self.root.place(job, process["process"]), process)
             forget_configs(self.root, job, {spec["hash"], *([old["hash"]] if old else [])})
         return {"changed": changed, "hash": spec["hash"]}
 
     def restore(self, job: str, old: "dict[str, Any] | None") -> None:
-        """Undo the record of an installation that supervisord refused."""
-        if old:
-            self.root.write_job(old)
-        else:
-            os.unlink(self.root.job_file(job))
+        """Undo an installation that supervisord refused."""
+        with self.root.lock():
+            if old:
+                self.root.write_job(old)
+            else:
+                os.unlink(self.root.job_file(job))
+            self.daemon.write_programs()
 
     def refuse_if_busy(self, record: "dict[str, Any] | None", owner: "Any", if_running: str) -> None:
         """Refuse to touch another owner's running job where ``if_running`` is ``fail``."""
@@ -94,17 +98,19 @@ class Jobs:
         with self.root.lock(check_name(job, "job")):
             record = self.root.read_job(job)
             if record is None:
-                if purge and os.path.isdir(self.root.job_folder(job)):
-                    self.root.forget_job(job, purge)
+                if purge:
+                    self.root.remove_files(job, purge)
                 return {"removed": False}
             self.refuse_stranger(record, owner)
             self.wait_for_runners(record)
             for process in self.alive(record):
                 raise Refusal("running", "it still runs: stop it first", job, process)
             with self.root.lock():
-                # First the record, so that the include is written without the job.
-                self.root.forget_job(job, purge)
-                self.daemon.write_programs(gone=groups_of(record))
+                self.root.forget_job(job)
+                version = self.daemon.write_programs()
+            self.daemon.reload(version, gone=groups_of(record))
+            # Last of all: supervisord refuses an include that names a log in a folder that is not there.
+            self.root.remove_files(job, purge)
             return {"removed": True}
 
     def wait_for_runners(self, record: "dict[str, Any]") -> None:

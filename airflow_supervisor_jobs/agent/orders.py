@@ -39,8 +39,8 @@ class Orders:
         with self.root.lock():
             self.root.install_scripts()
             pid, started = self.daemon.start()
-            if started or self.daemon.attached():
-                self.daemon.write_programs()
+            version = self.daemon.write_programs()
+        self.daemon.reload(version)
         if started:
             self.resume_all()
         return {"pid": pid, "started": started}
@@ -216,8 +216,8 @@ class Orders:
         if not record.get("pending") and len(self.daemon.info(names)) == len(names):
             return
         with self.root.lock():
-            self.daemon.write_programs()
-            self.daemon.reload()
+            version = self.daemon.write_programs()
+        self.daemon.reload(version, again=True)
         known = self.daemon.info(names)
         for spec in specs:
             if known and full_name(spec) not in known:

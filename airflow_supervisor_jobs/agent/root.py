@@ -50,6 +50,7 @@ class Root:
         self.runner = os.path.join(path, "bin", "runner")
         self.boot = os.path.join(path, "bin", "boot")
         self.specs = {}  # type: dict[tuple[str, str], dict[str, Any]]
+        self.records = {}  # type: dict[str, tuple[tuple[int, int, int], dict[str, Any]]]
         for folder in ("agent", "bin", "jobs", "lib", "locks"):
             os.makedirs(os.path.join(path, folder), mode=0o700, exist_ok=True)
 
@@ -96,9 +97,24 @@ class Root:
 
     def read_job(self, job: str) -> "dict[str, Any] | None":
         """Return a job's record with its spec, None where it is not installed."""
-        record = read_json(self.job_file(job))
+        record = self.read_record(job)
         spec = self.read_spec(job, record["hash"]) if record else None
-        return dict(record, spec=spec) if spec else None
+        return dict(record, spec=spec) if record and spec else None
+
+    def read_record(self, job: str) -> "dict[str, Any] | None":
+        """Return a job's record; each time it is written it is another file."""
+        path = self.job_file(job)
+        try:
+            stat = os.stat(path)
+        except OSError:
+            return None
+        version = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if job not in self.records or self.records[job][0] != version:
+            record = read_json(path)
+            if record is None:
+                return None
+            self.records[job] = (version, record)
+        return self.records[job][1]
 
     def read_spec(self, job: str, digest: str) -> "dict[str, Any] | None":
         """Return one version of a job's spec, its environment left out."""
@@ -158,10 +174,13 @@ class Root:
             raise Refusal("internal", "this agent came without its runner")
         return source
 
-    def forget_job(self, job: str, purge: bool) -> None:
-        """Remove a job's files: the config, and with ``purge`` also logs, records and counts."""
+    def forget_job(self, job: str) -> None:
+        """No longer count a job as installed."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.job_file(job))
+
+    def remove_files(self, job: str, purge: bool) -> None:
+        """Remove the files of a job that is no longer installed: the config; with ``purge`` logs and records too."""
         folder = self.job_folder(job)
         shutil.rmtree(folder if purge else os.path.join(folder, "config"), ignore_errors=True)
         self.specs.clear()
