@@ -8,7 +8,7 @@ from collections.abc import Container, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, get_parsing_context, task
+from airflow.sdk import DAG, get_parsing_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_supervisor_jobs.config import Job, Library, Program, find_config_dir, job_names, load_job, open_library
@@ -84,6 +84,8 @@ def _stand_in(name: str, error: str) -> DAG:
 
 
 def _placeholder(name: str, error: str) -> DAG:
+    from airflow.sdk import task  # imports every provider's decorators, for which the others need not wait
+
     with DAG(
         BROKEN_PREFIX + re.sub(r"[^\w.-]", "_", name),
         description=f"The job {name} cannot be read",

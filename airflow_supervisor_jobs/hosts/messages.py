@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field
 from typing_extensions import NotRequired, TypedDict
 
 Count = Annotated[int, Field(ge=0, le=2**63)]
@@ -179,22 +179,22 @@ class RelayEvent(_Event):
 
 
 #: The shape of a verb's result; other verbs answer any object.
-RESULTS: dict[str, TypeAdapter[Any]] = {
-    "hello": TypeAdapter(Hello),
-    "start": TypeAdapter(Processes),
-    "stop": TypeAdapter(Processes),
-    "restart": TypeAdapter(Processes),
-    "status": TypeAdapter(Jobs),
-    "logs": TypeAdapter(Logs),
-    "watch": TypeAdapter(Watch),
+RESULTS: dict[str, Any] = {
+    "hello": Hello,
+    "start": Processes,
+    "stop": Processes,
+    "restart": Processes,
+    "status": Jobs,
+    "logs": Logs,
+    "watch": Watch,
 }
 #: The shape of an event, by its name; others are ignored.
-EVENTS: dict[str, TypeAdapter[Any]] = {
-    "state": TypeAdapter(StateEvent),
-    "log": TypeAdapter(LogEvent),
-    "owner": TypeAdapter(OwnerEvent),
-    "supervisord": TypeAdapter(SupervisordEvent),
-    "gone": TypeAdapter(GoneEvent),
-    "relay": TypeAdapter(RelayEvent),
+EVENTS: dict[str, Any] = {
+    "state": StateEvent,
+    "log": LogEvent,
+    "owner": OwnerEvent,
+    "supervisord": SupervisordEvent,
+    "gone": GoneEvent,
+    "relay": RelayEvent,
 }
-REFUSAL: TypeAdapter[Refusal] = TypeAdapter(Refusal)
+REFUSAL = Refusal

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
@@ -118,9 +119,9 @@ class Conversation:
             self._check(shape, message, line)
             yield Event(message["sub"], message, len(line) + 1)
 
-    def _check(self, shape: TypeAdapter[Any], value: Any, line: bytes) -> Any:
+    def _check(self, shape: Any, value: Any, line: bytes) -> Any:
         try:
-            return shape.validate_python(value)
+            return _validator(shape).validate_python(value)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -139,3 +140,9 @@ class Conversation:
     def _refuse(self, what: str, line: bytes = b"") -> NoReturn:
         quoted = f": {line[:200].decode('utf-8', 'replace')!a}" if line else ""
         raise ProtocolError(f"the agent sent {what}{quoted}. Is something else writing to its output?", host=self._host)
+
+
+@cache
+def _validator(shape: Any) -> TypeAdapter[Any]:
+    """Return what checks a shape, made at its first use: a process that only reads DAG files needs none."""
+    return TypeAdapter(shape)
