@@ -15,6 +15,7 @@ from tests.services.airflow_api import wait_until
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 
+@pytest.mark.promise("G9", "run marked successful")
 def test_marking_the_run_successful_ends_the_program(fleet: Fleet) -> None:
     fleet.watching("run_marked_success")
     fleet.runs_alone("run_marked_success")
@@ -23,12 +24,14 @@ def test_marking_the_run_successful_ends_the_program(fleet: Fleet) -> None:
     assert fleet.ended("run_marked_success") == ("success", states("success", "skipped"))
 
 
+@pytest.mark.promise("G9", "execution_timeout of the watch")
 def test_the_timeout_of_the_task_ends_a_deferred_watch_and_the_program(fleet: Fleet) -> None:
     assert fleet.ended("task_times_out") == ("failed", states("failed", "skipped"))
     assert fleet.watched("task_times_out")["verdict"] == "timed_out"
     fleet.is_gone("task_times_out")
 
 
+@pytest.mark.promise("G6", "the DAG is paused while the program ends")
 def test_the_watch_of_a_paused_dag_goes_on_and_what_it_saw_is_told_later(fleet: Fleet) -> None:
     fleet.watching("paused")
     program = fleet.runs_alone("paused")
@@ -42,6 +45,7 @@ def test_the_watch_of_a_paused_dag_goes_on_and_what_it_saw_is_told_later(fleet: 
     assert fleet.watched("paused")["return_value"]["witness"]["exit_code"] == 7
 
 
+@pytest.mark.promise("G9", "watch marked failed, poking")
 def test_marking_a_watch_failed_that_pokes_ends_the_program_by_its_own_worker(fleet: Fleet) -> None:
     job = "poked_marked_failed"
     fleet.in_state(job, "running")
@@ -51,6 +55,7 @@ def test_marking_a_watch_failed_that_pokes_ends_the_program_by_its_own_worker(fl
     assert fleet.ended(job) == ("failed", states("failed", "skipped"))
 
 
+@pytest.mark.promise("G9", "watch marked failed, between two looks")
 def test_marking_a_watch_failed_between_two_looks_ends_the_program(fleet: Fleet) -> None:
     job = "rescheduled_marked_failed"
     fleet.in_state(job, "up_for_reschedule")
@@ -60,6 +65,7 @@ def test_marking_a_watch_failed_between_two_looks_ends_the_program(fleet: Fleet)
     assert fleet.ended(job) == ("failed", states("failed", "skipped"))
 
 
+@pytest.mark.promise("G6", "TERM to the worker of a watch that pokes")
 def test_a_worker_that_is_shut_down_hands_its_watch_to_another(fleet: Fleet) -> None:
     job = "poked_handed_over"
     fleet.in_state(job, "running")
@@ -74,18 +80,21 @@ def test_a_worker_that_is_shut_down_hands_its_watch_to_another(fleet: Fleet) -> 
     assert fleet.watched(job)["return_value"]["witness"]["exit_code"] == 7
 
 
+@pytest.mark.promise("G9", "dagrun_timeout, poking")
 def test_dagrun_timeout_ends_the_program_of_a_watch_that_pokes(fleet: Fleet) -> None:
     state, seen = fleet.ended("poked_times_out")
     assert (state, seen["watch_programs"], seen["stop_programs"]) == ("failed", "skipped", "skipped")
     fleet.is_gone("poked_times_out")
 
 
+@pytest.mark.promise("G9", "dagrun_timeout, between two looks: by the lease")
 def test_dagrun_timeout_between_two_looks_leaves_the_program_to_its_lease(fleet: Fleet) -> None:
     state, seen = fleet.ended("rescheduled_times_out")
     assert (state, seen["watch_programs"], seen["stop_programs"]) == ("failed", "skipped", "skipped")
     fleet.is_gone("rescheduled_times_out", deadline=120)
 
 
+@pytest.mark.promise("G1", "the worker of each task killed with -9 after its work")
 def test_workers_killed_after_their_work_make_no_second_copy_and_no_orphan(fleet: Fleet) -> None:
     job = "every_task_killed"
     assert fleet.ended(job) == ("success", states("success", "skipped"))
@@ -95,6 +104,7 @@ def test_workers_killed_after_their_work_make_no_second_copy_and_no_orphan(fleet
     assert fleet.runners(job) == {}
 
 
+@pytest.mark.promise("G18", "each task fails in turn")
 @pytest.mark.parametrize(
     ("job", "failed", "starts"),
     [

@@ -29,6 +29,7 @@ def states(watch: str, restart: str, **others: str) -> dict[str, str]:
     return {**SETUPS, "watch_programs": watch, "restart_programs": restart, **TEARDOWNS, **others}
 
 
+@pytest.mark.promise("G8", "runner, retries and next runs, each to its limit")
 def test_every_rung_is_climbed_exactly_as_often_as_it_says(ladder: Fleet) -> None:
     assert ladder.ended("climbs") == ("failed", states("failed", "success"))
     following = "first_climbs__restart_1"
@@ -40,6 +41,7 @@ def test_every_rung_is_climbed_exactly_as_often_as_it_says(ladder: Fleet) -> Non
     assert len(ladder.ledger("climbs").starts()) == 8, ladder.ledger("climbs").describe()
 
 
+@pytest.mark.promise("G8", "restart_programs is cleared")
 def test_whoever_asks_again_for_the_next_run_gets_no_second_one(ladder: Fleet) -> None:
     ladder.ended("climbs")
     ladder.api.wait_for_run("climbs", "first_climbs__restart_1", timeout=240)

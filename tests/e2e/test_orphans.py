@@ -61,6 +61,7 @@ def away(fleet: Fleet, openssh: OpenSSH) -> Iterator[Away]:
     fleet.api.call("DELETE", "connections/orphans_away")
 
 
+@pytest.mark.promise("G9", "dagrun_timeout while the host is out of reach: by the sweep")
 def test_what_dagrun_timeout_left_on_a_host_out_of_reach_is_ended_and_nothing_else(away: Away) -> None:
     api, run_id = away.fleet.api, away.fleet.run_id
     away.begin("orphan_times_out", "orphan_goes_on", "orphan_outlives")

@@ -30,6 +30,7 @@ def siege(fleet: Fleet) -> dict[str, int]:
     return {job: fleet.runs_alone(job) for job in (*deferred, WORKER)}
 
 
+@pytest.mark.promise("G6", "the API server killed with -9 under a worker")
 def test_a_worker_that_has_lost_its_api_server_ends_no_job(fleet: Fleet, siege: dict[str, int]) -> None:
     worker = worker_of(fleet, WORKER)
     fleet.airflow.kill("api-server")
@@ -48,6 +49,7 @@ def test_a_worker_that_has_lost_its_api_server_ends_no_job(fleet: Fleet, siege: 
     fleet.is_gone(WORKER)
 
 
+@pytest.mark.promise("G9", "DAG deleted")
 def test_deleting_the_dag_ends_the_program(fleet: Fleet, siege: dict[str, int]) -> None:
     assert fleet.runs_alone(DELETED) == siege[DELETED]
     fleet.api.delete_dag(DELETED)
@@ -58,6 +60,7 @@ def test_deleting_the_dag_ends_the_program(fleet: Fleet, siege: dict[str, int]) 
     fleet.airflow.wait_until_healthy()
 
 
+@pytest.mark.promise("G6", "a triggerer frozen (SIGSTOP), its triggers taken over")
 def test_a_triggerer_that_was_frozen_ends_no_job_of_another_one(fleet: Fleet, siege: dict[str, int]) -> None:
     before = triggerer_of(fleet, FROZEN)
     fleet.airflow.start("triggerer", label="second triggerer")
@@ -71,6 +74,7 @@ def test_a_triggerer_that_was_frozen_ends_no_job_of_another_one(fleet: Fleet, si
     assert fleet.watched(FROZEN)["return_value"]["witness"]["exit_code"] == 7
 
 
+@pytest.mark.promise("G6", "the triggerer killed with -9 while the program ends")
 def test_a_killed_triggerer_loses_no_job(fleet: Fleet, siege: dict[str, int]) -> None:
     for name in ("triggerer", "second triggerer"):
         fleet.airflow.kill(name)
@@ -83,6 +87,7 @@ def test_a_killed_triggerer_loses_no_job(fleet: Fleet, siege: dict[str, int]) ->
     assert fleet.watched(KILLED)["return_value"]["witness"]["exit_code"] == 7
 
 
+@pytest.mark.promise("G2", "all of Airflow killed with -9 while the program ends")
 def test_the_end_signal_is_lost_because_all_of_airflow_is_down(fleet: Fleet, siege: dict[str, int]) -> None:
     names = ("scheduler", "triggerer", "api-server", "dag-processor")
     for name in names:

@@ -64,6 +64,7 @@ def test_a_job_that_is_over_by_plan(fleet: Fleet) -> None:
     assert [process["action"] for process in stopped] == ["stopped"]
 
 
+@pytest.mark.promise("G9", "watch marked failed")
 def test_marking_the_watch_failed_ends_the_program(fleet: Fleet) -> None:
     pid = fleet.watching("marked_failed")
     assert is_alive(pid)
@@ -72,6 +73,7 @@ def test_marking_the_watch_failed_ends_the_program(fleet: Fleet) -> None:
     assert not is_alive(pid)
 
 
+@pytest.mark.promise("G9", "run marked failed")
 def test_marking_the_run_failed_ends_the_program(fleet: Fleet) -> None:
     pid = fleet.watching("run_failed")
     fleet.api.mark_run("run_failed", fleet.run_id("run_failed"), "failed")
@@ -79,6 +81,7 @@ def test_marking_the_run_failed_ends_the_program(fleet: Fleet) -> None:
     assert fleet.ended("run_failed") == ("failed", states("failed", "skipped"))
 
 
+@pytest.mark.promise("G1", "watch cleared: the same pid goes on")
 def test_clearing_the_watch_adopts_the_program(fleet: Fleet) -> None:
     pid, run_id = fleet.watching("cleared"), fleet.run_id("cleared")
     fleet.api.clear("cleared", run_id, "watch_programs")
@@ -95,6 +98,7 @@ def test_clearing_the_watch_adopts_the_program(fleet: Fleet) -> None:
     assert not is_alive(pid)
 
 
+@pytest.mark.promise("G9", "dagrun_timeout")
 def test_dagrun_timeout_skips_the_teardowns_and_on_kill_ends_the_program(fleet: Fleet) -> None:
     pid = fleet.started("times_out")
     state, seen = fleet.ended("times_out")
@@ -103,6 +107,7 @@ def test_dagrun_timeout_skips_the_teardowns_and_on_kill_ends_the_program(fleet: 
     wait_until(lambda: is_alive(pid), lambda alive: not alive, timeout=60)
 
 
+@pytest.mark.promise("G18", "start_programs fails after its effect")
 def test_a_start_that_fails_after_its_effect_leaves_no_orphan(fleet: Fleet) -> None:
     state, seen = fleet.ended("start_loses_answer")
     ahead = dict.fromkeys(["watch_programs", "restart_programs"], "upstream_failed")

@@ -33,6 +33,7 @@ def outage(fleet: Fleet) -> dict[str, int]:
     return pids
 
 
+@pytest.mark.promise("G6", "the host is out of sight of all of Airflow, and comes back")
 def test_the_connection_is_lost_while_the_process_goes_on(fleet: Fleet, outage: dict[str, int]) -> None:
     assert fleet.task(GOES_ON)["state"] == "deferred"
     assert fleet.runs_alone(GOES_ON) == outage[GOES_ON]
@@ -44,12 +45,14 @@ def test_the_connection_is_lost_while_the_process_goes_on(fleet: Fleet, outage: 
     fleet.is_gone(GOES_ON)
 
 
+@pytest.mark.promise("G2", "it ends while its host is out of sight of all of Airflow")
 def test_the_end_signal_is_lost_because_the_host_is_out_of_sight(fleet: Fleet, outage: dict[str, int]) -> None:
     assert fleet.ended(ENDS) == ("failed", states("failed", "skipped"))
     record = fleet.watched(ENDS)["return_value"]["witness"]
     assert (record["exit_code"], record["generation"]) == (7, 1)
 
 
+@pytest.mark.promise("G9", "watch marked failed while the host is out of reach")
 def test_a_stop_waits_until_the_host_is_back(fleet: Fleet, outage: dict[str, int]) -> None:
     fleet.is_gone(STOPPED, deadline=120)
     assert fleet.ended(STOPPED) == ("failed", states("failed", "skipped"))
