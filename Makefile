@@ -29,8 +29,11 @@ $(INSTALLED): pyproject.toml uv.lock .ci/uv
 demo: install ## Three jobs on a real Airflow, over a real SSH server; KEEP=1 leaves them up to look at
 	@KEEP=$(KEEP) $(BIN)/python -m demo
 
+# One more than processors: the worker with the real Airflow mostly waits for it.
+WORKERS := $(shell echo $$(($$(nproc) < 3 ? $$(nproc) + 1 : 4)))
+
 test: install ## All tests; PYTEST="-m 'not airflow'" leaves out the real Airflow
-	@$(BIN)/pytest -n auto --maxprocesses=4 --dist=loadgroup $(PYTEST)
+	@$(BIN)/pytest -n $(WORKERS) --dist=loadgroup $(PYTEST)
 
 # Each fault so often; the same seed throws the same dice. 10 take about half an hour on two processors.
 N ?= 10
@@ -41,7 +44,7 @@ FAULTS ?= tests/faults tests/e2e
 faults: install ## Break things, N times each, and write the table of docs/explanation/reliability.md; SEED=… repeats
 	@rm -rf .faults; status=0; \
 	TRIALS=$(N) SEED=$(SEED) FAULTS_FILE=.faults/found.json \
-	    $(BIN)/pytest -q -m promise -n auto --maxprocesses=4 --dist=loadgroup $(PYTEST) $(FAULTS) || status=$$?; \
+	    $(BIN)/pytest -q -m promise -n $(WORKERS) --dist=loadgroup $(PYTEST) $(FAULTS) || status=$$?; \
 	if [[ $(PEERS) = 1 ]]; then \
 	    $(PEERS_THERE) || true; \
 	    $(BIN)/python -m tests.faults.peers --trials $(N) --seed $(SEED) .faults/peers.json || status=$$?; \
