@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_supervisor_jobs.config import Host as HostModel
+from airflow_supervisor_jobs.config import Job, render_spec
 from airflow_supervisor_jobs.core.verdict import Verdict
 from airflow_supervisor_jobs.exceptions import HostUnreachable
 from airflow_supervisor_jobs.hosts import handshake
@@ -51,7 +52,7 @@ PATIENCE = 400
 
 @pytest.mark.openssh
 @pytest.mark.timeout(3 * PATIENCE)
-@pytest.mark.promise("G7", "all watches of a host begin at once: a restart, an outage", weight=0.2)
+@pytest.mark.promise("G7", "all watches of a host begin at once: a restart, an outage", weight=0.1)
 async def test_watches_that_begin_at_once_share_one_connection(
     far: Far, ledger: Ledger, scripted: Scripted, trial: Trial
 ) -> None:
@@ -85,13 +86,17 @@ async def fill(host: Host, scripted: Scripted, codes: dict[str, int]) -> dict[st
     async def install(job: str) -> None:
         async with gate:
             end = ["--on-term-exit", str(codes[job])]
-            await host.install(name=job, programs=scripted("--run-for", "3600", "--beat-every", "60", *end))
+            programs = scripted("--run-for", "3600", "--beat-every", "60", *end)
+            spec = render_spec(Job.model_validate({"name": job, "programs": programs}))
+            await host.pipe.request("install", spec=spec, owner=OWNER, if_running="adopt")
 
     async def start(job: str) -> int:
         async with gate:
             return int((await host.start(job))["p"]["pid"])
 
+    # All before there is a supervisord, which would read all of them again after each.
     await asyncio.gather(*map(install, codes))
+    await host.pipe.request("start_supervisord", job=next(iter(codes)))
     return dict(zip(codes, await asyncio.gather(*map(start, codes)), strict=True))
 
 
