@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
@@ -80,10 +81,11 @@ def _compose(overrides: list[str]) -> Composition:
     loader = ConfigLoaderImpl(_search_path())
     parsed = OverridesParser.create().parse_overrides(overrides)
     loader.validate_sweep_overrides_legal(parsed, run_mode=RunMode.RUN, from_shell=False)
+    repository = CachingConfigRepository(loader.repository)  # which is asked for each file several times
     defaults = create_defaults_list(
-        repo=loader.repository, config_name=PRIMARY, overrides_list=parsed, prepend_hydra=False, skip_missing=False
+        repo=repository, config_name=PRIMARY, overrides_list=parsed, prepend_hydra=False, skip_missing=False
     )
-    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=loader.repository)
+    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
     loader._apply_overrides_to_config(defaults.config_overrides, config)
     choices = {str(group): str(name) for group, name in defaults.overrides.known_choices.items()}
     names = tuple(str(each.config_path) for each in defaults.defaults if each.config_path != PRIMARY)
