@@ -18,13 +18,14 @@ from airflow_supervisor_jobs.cli.options import (
     Format,
     IfRunning,
     JobName,
+    OnHost,
     Output,
     Overrides,
     Programs,
     owner,
     who,
 )
-from airflow_supervisor_jobs.cli.reach import ask_status, job_of, pipe_to, pipes_from, programs_of
+from airflow_supervisor_jobs.cli.reach import ask_status, job_of, job_to_end, pipe_to, pipes_from, programs_of
 from airflow_supervisor_jobs.cli.rows import COLUMNS, row_of
 from airflow_supervisor_jobs.config import Job, render_spec, shell_warnings
 from airflow_supervisor_jobs.core.policy import WatchPolicy
@@ -49,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: supervisor-jobs wait market_feed --timeout 600")(wait)
     app.command(epilog="Example: supervisor-jobs restart market_feed --program feed")(restart)
     app.command(epilog="Example: supervisor-jobs stop market_feed")(stop)
-    app.command(epilog="Example: supervisor-jobs down market_feed --purge")(down)
+    app.command(epilog="Example, its file gone: supervisor-jobs down market_feed --on trading-1")(down)
 
 
 def up(
@@ -97,23 +98,26 @@ def stop(
     job: JobName,
     overrides: Overrides = None,
     program: Programs = None,
+    on: OnHost = None,
     config_dir: ConfigDir = None,
     output: Output = Format.TABLE,
 ) -> int:
     """Stop a job's programs and everything that they have started; it stays installed."""
-    declared = job_of(job, config_dir=config_dir, overrides=overrides)
-    return asyncio.run(_stop(declared, program, form=output))
+    declared = job_to_end(job, on, config_dir=config_dir, overrides=overrides)
+    programs = programs_of(declared, program) if on is None else program
+    return asyncio.run(_stop(declared, programs, form=output))
 
 
 def down(
     job: JobName,
     overrides: Overrides = None,
     purge: Annotated[bool, typer.Option("--purge", help="Remove its logs and exit records, too.")] = False,
+    on: OnHost = None,
     config_dir: ConfigDir = None,
     output: Output = Format.TABLE,
 ) -> int:
     """Stop a job, remove it from its host, and stop supervisord there if no other job needs it."""
-    declared = job_of(job, config_dir=config_dir, overrides=overrides)
+    declared = job_to_end(job, on, config_dir=config_dir, overrides=overrides)
     return asyncio.run(_down(declared, purge=purge, form=output))
 
 
@@ -265,10 +269,10 @@ async def _restart(job: Job, programs: Sequence[str] | None, *, form: Format) ->
             return await _tell_start(pipe, job, answer, form=form)
 
 
-async def _stop(job: Job, programs: Sequence[str] | None, *, form: Format) -> int:
+async def _stop(job: Job, programs: list[str] | None, *, form: Format) -> int:
     with progress(f"{job.name}: stopping"):
         async with pipe_to(job.host) as pipe:
-            answer = await _order_stop(pipe, job, programs_of(job, programs), "supervisor-jobs stop")
+            answer = await _order_stop(pipe, job, programs, "supervisor-jobs stop")
             print_rows(_rows(answer, pipe.host), _ACTED, form=form)
             if not answer["processes"]:
                 say(f"{job.host.name}/{job.name}: is not installed, there is nothing to stop")

@@ -63,6 +63,9 @@ JobName = Annotated[
 Programs = Annotated[
     list[str] | None, typer.Option("--program", metavar="PROGRAM", help="Only this program; may be given again.")
 ]
+OnHost = Annotated[
+    str | None, typer.Option("--on", metavar="HOST", help="The host it is on, for a job that has no file any more.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="What to change in the job's file for this once.")
 ]

@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_supervisor_jobs.cli.options import overrides_of
-from airflow_supervisor_jobs.config import Host, Job, find_config_dir, load_file, load_job, render_templates
+from airflow_supervisor_jobs.config import (
+    Host,
+    Job,
+    Program,
+    find_config_dir,
+    load_file,
+    load_host,
+    load_job,
+    render_templates,
+)
 from airflow_supervisor_jobs.core.status import ProcessStatus
-from airflow_supervisor_jobs.exceptions import AgentError, ConfigError
+from airflow_supervisor_jobs.exceptions import AgentError, ConfigError, JobNotFound
 
 if TYPE_CHECKING:
     from airflow_supervisor_jobs.hosts.address import HostSettings
@@ -61,6 +70,21 @@ def job_of(name: str, *, config_dir: Path | None, overrides: Sequence[str] | Non
         return text
 
     return render_templates(job, refuse)
+
+
+def job_to_end(name: str, on: str | None, *, config_dir: Path | None, overrides: Sequence[str] | None) -> Job:
+    """Return the job that is to end: where a host is given, a stand-in for one of which no more is known.
+
+    :raises ConfigError: as :func:`job_of`.
+    """
+    if on is not None:
+        host = load_host(on, overrides_of(overrides), folder_of(config_dir))
+        return Job(name=name, host=host, programs={"unknown": Program(command="false")})
+    try:
+        return job_of(name, config_dir=config_dir, overrides=overrides)
+    except JobNotFound as error:
+        words = f"{error.message} If its file is gone, name the host it is on: --on HOST"
+        raise JobNotFound(words, job=error.job) from error
 
 
 def programs_of(job: Job, names: Sequence[str] | None) -> list[str]:

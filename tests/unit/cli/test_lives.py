@@ -63,6 +63,16 @@ def test_from_up_to_down(commands: Commands, gate: Any) -> None:
     assert "not installed on the host. Start it: supervisor-jobs up gated" in commands.stderr
 
 
+def test_a_job_whose_file_is_gone_is_ended_on_its_host(commands: Commands, gate: Any) -> None:
+    (row,) = commands.json("up", "gated")
+    (commands.folder / "configs/job/gated.yaml").unlink()
+    assert commands.run("down", "gated") == 2
+    assert "If its file is gone, name the host it is on: --on HOST" in commands.stderr
+    assert commands.json("stop", "gated", "--on", "here", "--program", "gated")[0]["action"] == "stopped"
+    assert not is_alive(row["pid"])
+    assert commands.json("down", "gated", "--on", "here")["removed"] is True
+
+
 def test_stopping_what_does_not_run(commands: Commands) -> None:
     commands.run("up", "first", "--wait")
     assert commands.run("stop", "first") == 0
