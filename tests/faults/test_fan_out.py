@@ -114,6 +114,27 @@ async def watching_all(far: Far, codes: dict[str, int]) -> AsyncIterator[dict[st
         yield watches
 
 
+@pytest.mark.openssh
+@pytest.mark.promise("G7", "a flood from one job on a fast link while another one ends")
+async def test_a_flood_of_one_job_does_not_hold_up_another_jobs_end(far: Far, scripted: Scripted) -> None:
+    size, width = 50_000_000, 50_000
+    print_all = f"head -c {size} /dev/zero | tr '\\0' x | fold -w {width}; exec sleep 600"
+    await far.near.install(name="flood", programs={"p": {"command": ["sh", "-c", print_all]}})
+    await far.near.install(name="side", programs=scripted("--run-for", "600"))
+    for job in ("flood", "side"):
+        await far.near.start(job)
+    log = far.near.root / "jobs/flood/p/stdout.log"
+    async with (
+        Watching(far.pipes, Target("flood", owner=OWNER, consumer="task")) as much,
+        Watching(far.pipes, Target("side", owner=OWNER, consumer="task")) as little,
+    ):
+        await asyncio.gather(much.until(lambda: much.texts), little.until(lambda: little.pids))
+        await wait_for(lambda: log.stat().st_size >= size, "all of the flood")
+        await switches.program(far.near.root, job="side").kill()
+        assert (await little.judgement()).signal == signal.SIGKILL
+        assert len(much.texts) < size / width, "the flood was over before"
+
+
 # Many workers at one host
 
 
