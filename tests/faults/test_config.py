@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from airflow_supervisor_jobs.exceptions import HostError
+from airflow_supervisor_jobs.config import render_spec
+from airflow_supervisor_jobs.exceptions import AgentError, HostError
 from tests.faults.campaign.trial import Trial
-from tests.services.host import Host
+from tests.services.host import OWNER, Host
 from tests.services.parts import Versions
 
 needs_strace = pytest.mark.skipif(
@@ -63,3 +64,25 @@ async def test_an_installation_that_fails_anywhere_leaves_the_old_or_the_new(
                 assert after == {f"v{number}"}
                 return
         pytest.fail("it never came through")
+
+
+@pytest.mark.promise("G10", "supervisord refuses the configuration of a job")
+async def test_what_supervisord_refuses_is_as_if_it_had_never_been_installed(root: Path, trial: Trial) -> None:
+    async with Host(root) as host:
+        await host.install(name="other", programs={"p": {"command": "sleep 600"}})
+        model = await host.install(programs={"p": {"command": "sleep 600"}})
+        pids = {name: one["pid"] for name, one in (await host.start()).items()}
+        before = (root / "programs.conf").read_text().partition("\n")[2]
+        for changed in (model, model.model_copy(update={"name": "new"})):
+            spec = render_spec(changed)
+            refused = {**spec, "hash": "0" * 32, "conf": spec["conf"] + "[program:x]\n"}
+            with pytest.raises(AgentError, match=r"supervisord refuses the configuration.*program:x"):
+                await host.pipe.request("install", spec=refused, owner=OWNER, if_running="adopt")
+            assert (root / "programs.conf").read_text().partition("\n")[2] == before
+        status = await host.pipe.request("status", job=None)
+        assert [(job["job"], job["hash"]) for job in status["jobs"]] == [
+            ("job", render_spec(model)["hash"]),
+            ("other", status["jobs"][1]["hash"]),
+        ]
+        assert {name: one["pid"] for name, one in (await host.status()).items()} == pids
+        await host.start("other")
