@@ -36,7 +36,7 @@ libraries = pytest.mark.parametrize("library", list(SSHLibrary), ids=lambda libr
 #: How often somebody knocks in vain before an outage is over.
 TRIES = 4
 #: How often a connection is lost.
-LOSSES = 20 if TRIALS > 1 else 4
+LOSSES = 10 if TRIALS > 1 else 4
 
 
 @pytest.fixture
