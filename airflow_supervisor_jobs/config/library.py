@@ -46,7 +46,8 @@ class Library:
         """The jobs' files by name, sorted; one that ends in ``.yml`` by its whole name, for an error of its own."""
         if self.folder is None:
             return {}
-        files = sorted(path for end in (SUFFIX, WRONG_SUFFIX) for path in (self.folder / "job").glob(f"*{end}"))
+        files = [path for end in (SUFFIX, WRONG_SUFFIX) for path in (self.folder / "job").glob(f"*{end}")]
+        files.sort(key=lambda path: path.name)
         return {path.stem if path.suffix == SUFFIX else path.name: path for path in files}
 
     def job(self, name: str) -> Path:
