@@ -224,9 +224,7 @@ def measure(*, quick: bool) -> Report:
     if not DAG_FACTORY.exists():
         report.notes.append("dag-factory could not be installed, and so was not measured.")
     report.notes.append("*A task's own*: what a running task waits for, which needs the DAG of its own job alone.")
-    report.notes.append(
-        "*Imports*: of the package that makes the DAGs; once a process."
-    )
+    report.notes.append("*Imports*: of the package that makes the DAGs; once a process.")
     return report
 
 
