@@ -33,6 +33,8 @@ STEP_RETRIES = 3
 STEP_RETRY_DELAY = timedelta(seconds=10)
 #: Where all tasks of a job run: known at parse time, never templated.
 PLACEMENT = ("pool", "pool_slots", "queue", "executor", "priority_weight")
+#: What has begun comes to its end before more begins: else, in a full pool, starts would go before watches and stops.
+ORDER = {"weight_rule": "upstream"}
 #: The task that keeps the watch's end in view where tasks of yours stand behind the watch.
 VERDICT_TASK_ID = "watch_verdict"
 
@@ -142,7 +144,7 @@ def _add_steps(dag: SupervisorDAG) -> None:
     """The steps are in the DAG, with the teardowns after whatever happened before them."""
     job, options = dag.job, dag.job.airflow
     given = {key: getattr(options, key) for key in PLACEMENT if key in options.model_fields_set}
-    common = {"dag": dag, **given}
+    common = {"dag": dag, **_without(ORDER, dag.default_args), **given}
     retried = {"retries": STEP_RETRIES, "retry_delay": STEP_RETRY_DELAY}
     step = {**common, **_without(retried, dag.default_args)}
     configure = ConfigureSupervisordOperator(task_id="configure_supervisord", job=job, **step)
