@@ -16,8 +16,8 @@ from airflow_supervisor_jobs.hosts.observations import Observation
 from airflow_supervisor_jobs.hosts.picture import Picture, Positions
 from airflow_supervisor_jobs.hosts.tails import Stretch, find_stretch
 
-#: Bytes of output that may be under way to us.
-CREDIT_BYTES = 1024 * 1024
+#: Bytes of output that may be under way to us, or wait here to be told; a triggerer may have a flood of each job.
+CREDIT_BYTES = 256 * 1024
 #: How many of a stream's last lines are told of what was held back, and how many bytes they may have.
 TAIL_LINES = 100
 TAIL_BYTES = 256 * 1024

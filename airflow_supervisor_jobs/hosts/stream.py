@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 #: Seconds without a byte after which a host is unreachable, and between our pings.
 SILENCE_LIMIT = 30
-PING_INTERVAL = 10
+PING_INTERVAL = 20
 #: Bytes of events that may wait for their readers before a pipe is given up.
 MAX_WAITING = 64 * 1024 * 1024
 #: Bytes of log events after which the agent is told that they have arrived, and how many events may wait meanwhile.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from airflow_supervisor_jobs.core.policy import WatchPolicy
 from airflow_supervisor_jobs.core.verdict import Verdict
+from airflow_supervisor_jobs.hosts.flow import CREDIT_BYTES
 from airflow_supervisor_jobs.hosts.observations import Changed, Observation
 from airflow_supervisor_jobs.hosts.picture import Target
 from tests.faults.campaign.trial import Trial
@@ -21,11 +23,11 @@ Scripted = Callable[..., dict[str, Any]]
 
 pytestmark = [pytest.mark.openssh]
 
-#: Prints for ever what no compression makes smaller by much.
-FLOOD = "while :; do head -c 65536 /dev/urandom | base64 -w 100; done"
-FLOODS = ("flood1", "flood2", "flood3")
-#: Less than what one of the floods may have under way by its own credit.
-STANDING_BEFORE = 700_000
+#: Prints much more than the link carries in the time of the test.
+FLOOD = "head -c 6000000 /dev/urandom | base64 -w 100; sleep 600"
+FLOODS = tuple(f"flood{number}" for number in range(6))
+#: A third of what the floods may have under way by their own credit.
+STANDING_BEFORE = len(FLOODS) * CREDIT_BYTES * 4 // 3 // 3
 
 
 def ended(seen: Observation) -> bool:
@@ -41,15 +43,15 @@ async def test_a_flood_on_a_slow_link_delays_no_other_jobs_state(far: Far, scrip
         await far.near.start(name)
     far.model = far.model.model_copy(update={"compress": False})
     far.link.piece, far.link.delay_s = 4096, 0.02
-    jobs = {name: Target(name, owner=OWNER, consumer="task") for name in ("quiet", *FLOODS)}
-    async with (
-        Watching(far.pipes, jobs["quiet"], WatchPolicy("far", "quiet")) as quiet,
-        Watching(far.pipes, jobs["flood1"]) as first,
-        Watching(far.pipes, jobs["flood2"]) as second,
-        Watching(far.pipes, jobs["flood3"]) as third,
-    ):
+    async with AsyncExitStack() as watches:
+
+        async def watched(name: str) -> Watching:
+            target = Target(name, owner=OWNER, consumer="task")
+            return await watches.enter_async_context(Watching(far.pipes, target, WatchPolicy("far", name)))
+
+        quiet = await watched("quiet")
         await quiet.until(lambda: quiet.pids)
-        for flood in (first, second, third):
+        for flood in [await watched(name) for name in FLOODS]:
             await flood.until(lambda flood=flood: flood.texts)
         flowing = far.link.to_client.carried
         await wait_for(lambda: far.link.to_client.carried > flowing + STANDING_BEFORE, "all to flow")

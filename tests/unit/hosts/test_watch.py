@@ -293,13 +293,13 @@ async def test_what_wrote_nothing_is_not_asked_for_its_last_lines() -> None:
 
 
 async def test_the_last_lines_of_both_streams_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DRAIN_S", 0.1)
     host = Host()
     host.output = b"long ago\n"
     host.start = len(host.output)
     host.status["stderr"] = "/logs/stderr.log"
     host.end(3)
-    spans = {stream: {"start": 0, "end": 9} for stream in ("stdout", "stderr")}
-    host.status = {**host.status, "positions": spans, "record": {**host.status["record"], "positions": {}}}
+    host.status["positions"] = {stream: {"start": 0, "end": 9} for stream in ("stdout", "stderr")}
     both_asked = asyncio.Event()
     answer = ScriptedPipe.request
 
