@@ -61,7 +61,7 @@ class SupervisorOrphansDAG(DAG):
         jobs = _jobs(config_dir) if hosts is None else []
         found = hosts_of(jobs) if hosts is None else sorted(_given(hosts, config_dir), key=lambda host: host.name)
         for name, same in groupby(found, key=lambda host: host.name):
-            declared = [str(job.dag.get("dag_id", job.name)) for job in jobs if job.host.name == name]
+            declared = [job.dag_id for job in jobs if job.host.name == name]
             SupervisorOrphansOperator(
                 task_id=re.sub(r"[^\w.-]", "_", name),
                 hosts=[host.model_dump(mode="json", exclude_defaults=True) | {"name": name} for host in same],

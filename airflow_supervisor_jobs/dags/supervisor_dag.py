@@ -66,7 +66,7 @@ class SupervisorDAG(DAG):
     ) -> None:
         self.job = _resolved(job, dag_id=dag_id, overrides=overrides, config_dir=config_dir)
         declared = {"max_active_runs": 1, **self.job.dag, **dag_kwargs}
-        super().__init__(dag_id or declared.get("dag_id", self.job.name), **_without(declared, {"dag_id"}))
+        super().__init__(dag_id or self.job.dag_id, **_without(declared, {"dag_id"}))
         # Airflow looks at a fixed number of frames above, and would find this file.
         self.fileloc = sys._getframe(1).f_code.co_filename
         _add_steps(self)

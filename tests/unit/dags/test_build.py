@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +87,22 @@ def test_a_file_with_the_other_suffix_is_broken(dag_file: Path) -> None:
 def test_a_task_gets_its_own_dag_only(dag_file: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
     assert sorted(built(dag_file)) == [wanted]
+
+
+def test_a_task_imports_neither_hydra_nor_an_ssh_library_for_its_dag(dag_file: Path) -> None:
+    (dag_file.parent / "configs/job/wrong.yaml").unlink()
+    dag_file.write_text(
+        "import sys\n"
+        "from airflow_supervisor_jobs import build_dags\n"
+        "print(build_dags(globals()))\n"
+        "heavy = ('hydra', 'omegaconf', 'paramiko', 'asyncssh', 'airflow.sdk.bases.decorator')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    kept = str(dag_file.parent / "kept")
+    environ = os.environ | {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": "training", "SUPERVISOR_JOBS_CACHE": kept}
+    for known in ("['hydra', 'omegaconf']", "[]"):
+        done = subprocess.run([sys.executable, dag_file], check=True, capture_output=True, text=True, env=environ)
+        assert done.stdout.splitlines()[-2:] == ["['training']", known]
 
 
 def test_a_run_goes_on_though_its_file_has_broken(dag_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
