@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-#: The environment variable that names the folder; an empty text is: keep nothing.
+#: The environment variable that names the folder in which ours is; an empty text is: keep nothing.
 FOLDER_VARIABLE = "SUPERVISOR_JOBS_CACHE"
 #: How many entries are kept, a few kilobytes each, and for how many seconds one that nobody uses.
 MOST_ENTRIES = 20_000
@@ -44,8 +44,7 @@ def recall(key: str) -> Any:
         with suppress(OSError, ValueError), (folder / key).open("rb") as file:
             digest, _, body = file.read().partition(b"\n")
             if digest == _digest(body):
-                if time.time() - os.fstat(file.fileno()).st_mtime > _USED_S:
-                    os.utime(folder / key)
+                _note_use(folder / key, since_s=os.fstat(file.fileno()).st_mtime)
                 return json.loads(body.decode())
     return None
 
@@ -63,6 +62,12 @@ def keep(key: str, document: Any) -> None:
             _prune(folder)
             _write(folder / key, _digest(body) + b"\n" + body)
             return
+
+
+def _note_use(path: Path, *, since_s: float) -> None:
+    if time.time() - since_s > _USED_S:
+        with suppress(OSError):  # where nothing can be written, nothing goes either
+            os.utime(path)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -92,19 +97,17 @@ def _folders(*, make: bool = False) -> Iterator[Path]:
                 yield folder
 
 
-def _candidates() -> Iterator[Path]:
+def _candidates() -> list[Path]:
     given = os.environ.get(FOLDER_VARIABLE)
     if given is not None:
-        if given:
-            yield Path(given).absolute()
-        return
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # noqa: PTH117 - what is relative does not count, by its specification
-        yield Path(base) / _NAME
-    else:
-        with suppress(RuntimeError):  # nobody has a home here
-            yield Path.home() / ".cache" / _NAME
-    yield Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}"
+        return [Path(given).expanduser().absolute() / _NAME] if given else []
+    found = []
+    with suppress(OSError, RuntimeError):  # nobody has a home here
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        found.append((base if base.is_absolute() else Path.home() / ".cache") / _NAME)
+    with suppress(OSError):  # nor is there a place for temporary files
+        found.append(Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
+    return found
 
 
 @lru_cache(maxsize=1)

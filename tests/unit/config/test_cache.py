@@ -38,7 +38,7 @@ def configs(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "kept"))
-    return tmp_path / "kept"
+    return tmp_path / "kept/airflow-supervisor-jobs"
 
 
 def write(path: Path, text: str) -> None:
@@ -169,6 +169,7 @@ def test_a_folder_that_others_can_enter_is_not_used(configs: Path, folder: Path,
 
 def test_a_link_is_not_followed(configs: Path, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.parent.mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
     load_job("feed", config_dir=configs)
     assert list((tmp_path / "elsewhere").iterdir()) == []
@@ -195,6 +196,31 @@ def test_nothing_is_kept_where_that_is_wanted(configs: Path, tmp_path: Path, mon
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     load_job("feed", config_dir=configs)
     assert [path.name for path in tmp_path.iterdir()] == ["configs"]
+
+
+def test_no_place_at_all_is_no_error(configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cache.FOLDER_VARIABLE)
+    for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, "/dev/null/nowhere")
+    monkeypatch.setattr("tempfile.tempdir", "/dev/null/nowhere")
+    assert load_job("feed", config_dir=configs) == load_job("feed", config_dir=configs)
+
+
+def test_a_folder_that_cannot_be_written_is_read(configs: Path, folder: Path) -> None:
+    load_job("feed", config_dir=configs)
+    [entry] = folder.iterdir()
+    os.utime(entry, (0, 0))
+    folder.chmod(0o500)
+    entry.chmod(0o400)
+    assert in_a_process(configs) == ["feed far 2", "[]"]
+
+
+def test_other_files_of_the_folder_that_was_given_stay(configs: Path, folder: Path) -> None:
+    folder.parent.mkdir(mode=0o700)
+    (folder.parent / "mine").touch()
+    os.utime(folder.parent / "mine", (0, 0))
+    load_job("feed", config_dir=configs)
+    assert {path.name for path in folder.parent.iterdir()} == {"mine", folder.name}
 
 
 def test_what_nobody_uses_goes_and_the_rest_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,11 @@ def test_a_policy_chooses_no_host(configs: Path, host: str) -> None:
     assert load_job("two", ["policy=slow"], configs).host.port == 2222
 
 
+def test_a_host_is_a_name_or_a_mapping(configs: Path) -> None:
+    with pytest.raises(ConfigError, match="one: host: is neither a name in the job's file nor a mapping"):
+        load_job("one", ["++host=[a]"], configs)
+
+
 def test_hosts(configs: Path) -> None:
     assert load_host("far", config_dir=configs) == Host(name="far", hostname="far")
     assert load_host("far", ["port=2222"], configs).port == 2222
