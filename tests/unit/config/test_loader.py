@@ -198,8 +198,10 @@ def test_a_policy_chooses_no_host(configs: Path, host: str) -> None:
 
 
 def test_a_host_is_a_name_or_a_mapping(configs: Path) -> None:
+    write(configs / "extra/mine.yaml", "host: far\n")
+    write(configs / "job/one.yaml", "defaults: [extra@_global_: mine]\ncommand: x\n")
     with pytest.raises(ConfigError, match="one: host: is neither a name in the job's file nor a mapping"):
-        load_job("one", ["++host=[a]"], configs)
+        load_job("one", config_dir=configs)
 
 
 def test_hosts(configs: Path) -> None:
