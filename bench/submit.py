@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -11,99 +11,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bench.peer import PATH, free_ports, packages
-from bench.processes import cpu_s, pss_bytes
+from bench.dags import DAGS, OTHER, OURS, THEIRS, WAITING, waiting_dag, write_dags, write_other
+from bench.processes import children, command, cpu_s, pss_bytes, tree
 from bench.report import Report, digits, main, ratio, spread
 from bench.stage import folder
-from tests.services.airflow import Airflow
+from tests.services.airflow import DAEMONS, Airflow
 from tests.services.airflow_api import ENDED_RUN
 from tests.services.sshd import OpenSSH
 
-OURS, THEIRS, OTHER = "airflow-supervisor-jobs", "SSHRemoteJobOperator", "airflow-supervisor"
 RUN_FOR_S = 20
 LIMIT_S = 300.0
 LOOK_EVERY_S = 0.2
-JOB = """\
-host: site
-command: {command}
-"""
-OUR_DAGS = """\
-from airflow_supervisor_jobs import build_dags
-
-build_dags(globals())
-"""
-THEIR_DAG = """\
-from airflow.providers.ssh.operators.ssh_remote_job import SSHRemoteJobOperator
-from airflow.sdk import DAG
-
-with DAG("theirs", schedule=None) as dag:
-    SSHRemoteJobOperator(task_id="job", ssh_conn_id="site", command={command!r}, remote_base_dir={place!r})
-"""
-OTHER_DAG = """\
-import sys
-
-sys.path.append({packages!r})
-from airflow.sdk import DAG
-from airflow_supervisor import SupervisorSSH, SupervisorSSHAirflowConfiguration
-
-for name, (command, port) in {jobs!r}.items():
-    with DAG(name, schedule=None) as dag:
-        configuration = SupervisorSSHAirflowConfiguration(
-            host="127.0.0.1",
-            port=f"127.0.0.1:{{port}}",
-            working_dir=f"{place}/{{name}}-home",
-            config_path=f"{place}/{{name}}-home/supervisor.cfg",
-            program={{name: {{"command": command}}}},
-            command_prefix="export PATH={path}:$PATH",
-            ssh_operator_args={{"ssh_conn_id": "site"}},
-        )
-        SupervisorSSH(dag=dag, cfg=configuration)
-    globals()[name] = dag
-"""
-#: By system: its DAG, and the task that waits for the program.
-DAGS = {OURS: ("ours", "watch_programs"), THEIRS: ("theirs", "job"), OTHER: ("other", "other-check-programs")}
-#: Jobs that wait side by side.
-WAITING = 4
-WAITING_COMMAND = "sleep 3600"
 MB = 1024 * 1024
-#: Of LocalExecutor's processes, those with a task.
-BUSY = re.compile(r"LocalExecutor: (?!<idle>)|airflow task")
+#: What a task is in: LocalExecutor's processes while they have one, and those that they start for it.
+WORKER = re.compile(r"LocalExecutor: (?!<idle>)|airflow task|task runner")
 QUIET_S, QUIET_LIMIT_S = 4.0, 60.0
 WINDOW_S = 15.0
-
-
-def write_dags(place: Path, server: OpenSSH, *, seconds: int) -> Path:
-    """Return the folder of the DAG files: of each system a job of so many seconds, and some that wait."""
-    dags = place / "dags"
-    for group in ("job", "host"):
-        (dags / "configs" / group).mkdir(parents=True)
-    say = {name: f"date +%s.%N >> {place}/{dag}" for name, (dag, _) in DAGS.items()}
-    words = {name: f"sh -c '{moment}; sleep {seconds}; {moment}'" for name, moment in say.items()}
-    (dags / "configs/host/site.yaml").write_text(json.dumps({**server.host(), "root": str(place / "r")}))
-    ours = {DAGS[OURS][0]: words[OURS]} | {waiting_dag(OURS, number): WAITING_COMMAND for number in range(WAITING)}
-    for name, command in ours.items():
-        (dags / f"configs/job/{name}.yaml").write_text(JOB.format(command=json.dumps(command)))
-    (dags / "ours.py").write_text(OUR_DAGS)
-    (dags / "theirs.py").write_text(THEIR_DAG.format(command=words[THEIRS], place=str(place / "jobs")))
-    return dags
-
-
-def write_other(dags: Path, place: Path, *, seconds: int) -> None:
-    """The DAGs of airflow-supervisor are there, too.
-
-    :raises NotInstalled: it is not.
-    """
-    # supervisord reads `%` as the beginning of a name.
-    moment = f"date +%%s.%%N >> {place}/{DAGS[OTHER][0]}"
-    commands = {DAGS[OTHER][0]: f"sh -c '{moment}; sleep {seconds}; {moment}'"}
-    commands |= {waiting_dag(OTHER, number): WAITING_COMMAND for number in range(WAITING)}
-    jobs = dict(zip(commands, zip(commands.values(), free_ports(len(commands)), strict=True), strict=True))
-    (dags / "other.py").write_text(OTHER_DAG.format(packages=packages(), jobs=jobs, place=place, path=PATH))
-
-
-def waiting_dag(system: str, number: int) -> str:
-    """Return the id of a DAG whose job waits."""
-    return f"{DAGS[system][0]}_waits_{number}"
 
 
 def play(airflow: Airflow, place: Path, system: str) -> dict[str, Any]:
@@ -128,15 +51,17 @@ def play(airflow: Airflow, place: Path, system: str) -> dict[str, Any]:
     if len(lines) % 2 or not lines or (run["state"] != "success" and system != OTHER):
         raise RuntimeError(f"{dag_id} ended as {run['state']}: {airflow.api.log_lines(dag_id, run_id, waiting)[-20:]}")
     first, last_words = map(float, lines[-2:])
-    steps = {name: times(task) for name, task in tasks.items() if task["start_date"] and task["state"] != "skipped"}
+    steps = {
+        name: (epoch(task["start_date"]), epoch(task["end_date"])) for name, task in tasks.items() if has_run(task)
+    }
     return {
         "state": run["state"],
         "submit": first - began,
         "watch ends": epoch(tasks[waiting]["end_date"]) - last_words,
         "run ends": epoch(run["end_date"]) - last_words,
         "slots": slots_s,
-        "steps": {name: (queued, started, ended, began) for name, (queued, started, ended) in steps.items()},
-        "parts": {name: parts_s(airflow, (dag_id, run_id), name, times=each) for name, each in steps.items()},
+        "steps": steps,
+        "parts": {name: parts_s(airflow, (dag_id, run_id), name, steps=steps, began=began) for name in steps},
         "first": first,
         "last": last_words,
     }
@@ -148,9 +73,9 @@ def trigger(airflow: Airflow, dag_id: str) -> str:
     return airflow.api.trigger(dag_id, logical_date=now if dag_id.startswith(DAGS[OTHER][0]) else None)
 
 
-def times(task: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Return when a task was queued, started and ended."""
-    return epoch(task["queued_when"] or task["start_date"]), epoch(task["start_date"]), epoch(task["end_date"])
+def has_run(task: Mapping[str, Any]) -> bool:
+    """Return whether the task has begun, and was not skipped by another one."""
+    return bool(task["start_date"] and task["end_date"] and task["start_date"] < task["end_date"])
 
 
 def epoch(moment: str) -> float:
@@ -159,24 +84,38 @@ def epoch(moment: str) -> float:
 
 
 #: What a task's time goes to, told by what stands in its log.
-PARTS = ("waits for a worker", "Airflow begins", "its DAG file is parsed", "its own work", "Airflow ends")
-PARSED, OWN_BEGINS, OWN_ENDS = "Worker startup parse complete", "::endgroup::", "::group::Post Execute"
+PARTS = (
+    "waits for a worker",
+    "Airflow begins",
+    "its DAG file is parsed",
+    "its own work",
+    "Airflow ends",
+    "until its end is noted",
+)
+PARSED, GROUP_ENDS, OWN_ENDS = "Worker startup parse complete", "::endgroup::", "::group::Post Execute"
 
 
-def parts_s(airflow: Airflow, run: tuple[str, str], task_id: str, *, times: tuple[float, ...]) -> dict[str, float]:
-    """Return the seconds of each part of a task, up to its deferral if it defers; nothing of what its log lacks."""
+def parts_s(
+    airflow: Airflow, run: tuple[str, str], task_id: str, *, steps: Mapping[str, tuple[float, float]], began: float
+) -> dict[str, float]:
+    """Return the seconds of each part of a task, without its waiting if it defers; nothing of what its log lacks."""
     path = f"dags/{run[0]}/dagRuns/{run[1]}/taskInstances/{task_id}/logs/1"
     told = airflow.api.call("GET", path, params={"full_content": True}, headers={"Accept": "application/json"})
     lines = [line for line in told["content"] if isinstance(line, dict) and line.get("timestamp")]
-    parsed = next((line for line in lines if line["event"] == PARSED), None)
-    begins = next((epoch(line["timestamp"]) for line in lines if line["event"] == OWN_BEGINS), None)
-    ends = next((epoch(line["timestamp"]) for line in lines if line["event"] == OWN_ENDS), None)
-    if parsed is None or begins is None or ends is None:
+
+    def at(event: str, after: float = 0) -> float:
+        return next(when for line in lines if line["event"] == event and (when := epoch(line["timestamp"])) >= after)
+
+    try:
+        parsed_s = next(line["dag_file_parse_ms"] for line in lines if line["event"] == PARSED) / 1000
+        begins, ends = at(GROUP_ENDS), at(OWN_ENDS)
+        over = at(GROUP_ENDS, after=ends)
+    except StopIteration:
         return {}
-    over = next(at for line in lines if line["event"] == OWN_BEGINS and (at := epoch(line["timestamp"])) >= ends)
-    queued, started, _ = times
-    parsing = parsed["dag_file_parse_ms"] / 1000
-    seconds = (started - queued, begins - started - parsing, parsing, ends - begins, over - ends)
+    started, ended = steps[task_id]
+    before = max([began, *(end for _, end in steps.values() if end <= started)])
+    noted = ended - epoch(lines[-1]["timestamp"])
+    seconds = (started - before, begins - started - parsed_s, parsed_s, ends - begins, over - ends, max(0.0, noted))
     return dict(zip(PARTS, seconds, strict=True))
 
 
@@ -185,16 +124,25 @@ def part_rows(found: dict[str, list[dict[str, Any]]]) -> list[tuple[str, ...]]:
     rows = []
     for system, runs in found.items():
         steps = runs[0]["steps"] if runs else {}
-        for name in sorted(steps, key=lambda name: steps[name][1]):
+        for name in sorted(steps, key=lambda name: steps[name][0]):
             told = [parts for run in runs if (parts := run["parts"].get(name))]
+            if not told:
+                continue
             cells = [spread([parts[part] for parts in told]) for part in PARTS]
             rows.append((system, name, *cells))
     return rows
 
 
-def waiting(airflow: Airflow, *, seconds: float) -> dict[str, float]:
+def processes() -> list[int]:
+    """Return the pids of all of Airflow, which are children of ours and what descends from them."""
+    of = children()
+    daemons = [pid for pid in of.get(os.getpid(), ()) if "airflow" in command(pid)]
+    return [pid for daemon in daemons for pid in tree(daemon, of)]
+
+
+def waiting(*, seconds: float) -> dict[str, float]:
     """Return what all of Airflow costs for so many seconds."""
-    pids = list(airflow.processes())
+    pids = processes()
     before = cpu_s(pids)
     time.sleep(seconds)
     return {
@@ -213,27 +161,38 @@ def wait_side_by_side(airflow: Airflow, system: str, *, seconds: float) -> dict[
         task_id = waits.get(system, f"{dag_id}-check-programs")
         airflow.api.wait_for_task(dag_id, run_id, task_id, {"running", "deferred"}, timeout=LIMIT_S)
     # What the start has left to do is done.
-    until_quiet(airflow)
+    until_quiet()
     states = [airflow.api.tasks(*run) for run in runs]
     slots = sum(task["state"] == "running" for tasks in states for task in tasks.values())
-    cost = waiting(airflow, seconds=seconds)
+    cost = waiting(seconds=seconds)
     for run in runs:
         airflow.api.mark_run(*run, "failed")
     return {**cost, "slots": slots}
 
 
-def until_quiet(airflow: Airflow) -> None:
+def until_quiet() -> None:
     """No worker has begun or ended anything for a few seconds; or the time is over."""
-    deadline, since, seen = time.monotonic() + QUIET_LIMIT_S, time.monotonic(), workers(airflow)
+    deadline, since, seen = time.monotonic() + QUIET_LIMIT_S, time.monotonic(), workers()
     while time.monotonic() - since < QUIET_S and time.monotonic() < deadline:
         time.sleep(LOOK_EVERY_S)
-        if (now := workers(airflow)) != seen:
+        if (now := workers()) != seen:
             since, seen = time.monotonic(), now
 
 
-def workers(airflow: Airflow) -> list[str]:
-    """Return what the workers say that they do."""
-    return sorted(words for words in airflow.processes().values() if BUSY.search(words))
+def workers() -> list[int]:
+    """Return the pids of Airflow's processes, without those that come and go by themselves."""
+    return sorted(pid for pid in processes() if WORKER.search(command(pid)))
+
+
+def stop(airflow: Airflow) -> None:
+    """Airflow has ended; which of its processes would not, and what they said last, is told on the terminal."""
+    began = time.monotonic()
+    left = airflow.stop()
+    print(f"Airflow has ended after {time.monotonic() - began:.0f} s")
+    for process in left:
+        print(f"had to be killed: {process}")
+    for name in DAEMONS if left else ():
+        print(f"{name}: ...{airflow.daemon_log(name).read_text(errors='replace')[-1500:]}")
 
 
 def measure(*, quick: bool) -> Report:
@@ -249,8 +208,7 @@ def measure(*, quick: bool) -> Report:
         environ = {"AIRFLOW_CONN_SITE": server.connection(), "HOME": str(place)}
         airflow = Airflow(place / "airflow", dags=dags, environ=environ)
         with ExitStack() as stack:
-            # Whether each of its daemons ends by itself is no matter here.
-            stack.callback(airflow.stop)
+            stack.callback(stop, airflow)
             airflow.__enter__()
             known = [name for name, (dag, _) in DAGS.items() if (dags / f"{dag}.py").exists()]
             airflow.wait_for_dags([DAGS[name][0] for name in known], timeout=LIMIT_S)
@@ -259,12 +217,12 @@ def measure(*, quick: bool) -> Report:
                 for name in known if number == 0 else (OURS, THEIRS):
                     with report.attempt(f"a run of {name}"):
                         found[name].append(play(airflow, place, name))
-            until_quiet(airflow)
-            idle["nothing"] = waiting(airflow, seconds=WINDOW_S)
+            until_quiet()
+            idle["nothing"] = waiting(seconds=WINDOW_S)
             for name in (OURS, OTHER):
                 with report.attempt(f"{WAITING} jobs of {name} that wait"):
                     idle[name] = wait_side_by_side(airflow, name, seconds=WINDOW_S)
-                    until_quiet(airflow)
+                    until_quiet()
     add_tables(report, found, idle, seconds=seconds)
     report.figures = {"runs": found, "waiting": idle}
     return report
@@ -297,6 +255,11 @@ def add_tables(
     report.notes.append(
         "A task that waits in the triggerer holds no slot: of SSHRemoteJobOperator's and of our waiting task only "
         "the parts in the worker are told."
+    )
+    report.notes.append(
+        "*Until its end is noted*: Airflow looks at times only every five seconds whether a task's process is gone "
+        "(`[workers] min_heartbeat_interval`), and notes a skip or a failure no sooner. "
+        "`restart_programs` skips itself where there is nothing to restart."
     )
     report.notes.append(
         "airflow-supervisor: `SupervisorSSH` with its defaults, its port on the loopback. "
