@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.peer import AirflowSupervisor
 from bench.report import Report, digits, main, milliseconds, quantile, ratio, spread
-from bench.stage import Ours, RemoteJobs, fired, folder, until
+from bench.stage import Ours, RemoteJobs, cancel, fired, folder, until
 from tests.services.sshd import OpenSSH
 
 MB = 1_000_000
@@ -114,8 +114,7 @@ async def listen(kind: Any, script: str, *, enough: int, limit_s: float, **words
         except TimeoutError:
             pass
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await cancel([watching])
     return listener, began
 
 

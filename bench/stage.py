@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ OWNER = {"deployment": "bench", "dag_id": "bench", "run_id": "1", "task_id": "",
 #: How many requests are under way at once while a host is filled.
 _AT_ONCE = 25
 _KILL_LIMIT_S = 60.0
+_CANCELLATIONS = 5
 
 
 @contextmanager
@@ -187,6 +188,17 @@ async def fired(trigger: BaseTrigger) -> TriggerEvent:
     async for event in trigger.run():
         return event
     raise RuntimeError("the trigger ended without an event")
+
+
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """The tasks have ended, or were told several times: not every trigger ends when it is cancelled."""
+    left = set(tasks)
+    for _ in range(_CANCELLATIONS):
+        for task in left:
+            task.cancel()
+        if not left:
+            break
+        _, left = await asyncio.wait(left, timeout=1)
 
 
 async def until(condition: Any, what: str, *, within: float = 60) -> Any:

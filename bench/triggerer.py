@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import IO, Any, cast
 from airflow.triggers.base import BaseTrigger
 
 from airflow_supervisor_jobs.triggers.programs import SupervisorProgramsTrigger
+from bench.stage import cancel
 
 PATIENCE_S = 60.0
 
@@ -45,9 +47,7 @@ class Fleet:
         except asyncio.TimeoutError:
             self.say_state()
         await reading
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await cancel(running)
 
     async def settled(self) -> None:
         """Say so once each looks at its job, or has given up."""
@@ -152,6 +152,8 @@ def main() -> None:
 
     async def run() -> None:
         await Fleet(triggers).run()
+        # The event loop would wait for those that do not end.
+        os._exit(0)
 
     asyncio.run(run())
 
