@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from airflow.sdk import DAG, Param, task
-from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.definitions.param import ParamsDict, process_params
 from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_supervisor_jobs.config import AirflowOptions, Job, Program, Watch
@@ -154,6 +154,15 @@ def test_a_param_of_the_wrong_type_is_refused() -> None:
 def test_no_step_has_a_copy_of_the_params_that_every_dag_has() -> None:
     dag = SupervisorDAG(job=job(dag={"params": {"mine": 1}}))
     assert [list(step.params) for step in dag.tasks] == [["mine"]] * len(STEPS)
+
+
+def test_every_step_finds_what_a_run_was_given() -> None:
+    dag = SupervisorDAG(job=job(dag={"params": {"mine": 1}}))
+    for step in dag.tasks:
+        given = process_params(dag, step, {"force-runtime": "5m", "mine": 2}, suppress_exception=False)
+        assert (given["force-runtime"], given["force-run"], given["mine"]) == ("5m", False, 2)
+        with pytest.raises(ParamValidationError):
+            process_params(dag, step, {"force-maxretrigger": "many"}, suppress_exception=False)
 
 
 def test_two_dags_of_a_job_are_two() -> None:
