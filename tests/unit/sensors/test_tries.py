@@ -72,3 +72,19 @@ def test_a_failure_that_was_lost_while_it_was_told_counts_once(run_of: Callable[
         with pytest.raises(AirflowFailException):
             try_to_watch(run)
         assert left(run)["generation"] == 1
+
+
+def test_a_report_that_the_host_did_not_hear_costs_no_try_and_gives_none(
+    run_of: Callable[..., Run], root: Path
+) -> None:
+    run = run_of(command="exit 3", retries=1)
+    for generation in (1, 2):
+        with pytest.raises(AirflowException):
+            try_to_watch(run)
+        assert left(run)["generation"] == generation
+        (root / "jobs/feed/feed/cursor/airflow.json").unlink()
+    # After a clear the start leaves the end to the watch, and the watch knows that it was told.
+    assert run.set_up()["generation"] == 2
+    with pytest.raises(AirflowException):
+        try_to_watch(run, max_tries=1 + SPARE_TRIES)
+    assert left(run)["generation"] == 3
