@@ -74,7 +74,7 @@ def measure_one(hosts: int, jobs: int, *, window_s: float) -> dict[str, Any]:
 def measure(*, quick: bool) -> Report:
     """Return what was found."""
     report = Report("hosts", quick)
-    sizes = [(1, 1), (5, 2), (20, 1)] if quick else [(1, 1), (30, 1), (100, 1), (100, 10), (300, 1), (1000, 1)]
+    sizes = [(1, 1), (5, 2), (20, 1)] if quick else [(1, 1), (10, 1), (100, 1), (100, 10), (1000, 1)]
     columns = (
         "hosts",
         "jobs on each",
