@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MARK = "AIRFLOW_SUPERVISOR_JOBS_PROCESS"
 CHUNK = 65536
-INDEX_STEP = 0.05
+# Between two notes of the time in a log's index: so many seconds, and bytes; or so many seconds, however few bytes.
+INDEX_STEP, INDEX_BYTES, INDEX_SECONDS = 0.05, 1024, 1.0
 RESERVED = 4096
 KEPT_RECORDS = 100
 GIVE_UP_AFTER_KILL = 10.0
@@ -467,7 +468,7 @@ class Log:
         self.maxbytes, self.backups = options["maxbytes"], options["backups"]
         self.position = position
         self.dropped = self.unsaid = 0
-        self.stamped = -INDEX_STEP
+        self.noted = (-INDEX_SECONDS, position)
         self.fd = self.index = -1
         self.open()
         self.start = self.position
@@ -518,9 +519,8 @@ class Log:
         found = os.fstat(self.fd)
         if found.st_nlink == 0 or found.st_size != self.size:
             self.reopen()
-        now = time.monotonic()
-        if now - self.stamped >= INDEX_STEP or self.unsaid:
-            self.stamped = now
+        if self.is_to_note(time.monotonic()) or self.unsaid:
+            self.noted = (time.monotonic(), self.position)
             dropped = " %d" % self.unsaid if self.unsaid else ""
             self.note("%d %.3f %d%s\n" % (self.position, time.time(), self.generation, dropped))
         written = 0
@@ -535,6 +535,11 @@ class Log:
         self.size += written
         if self.maxbytes and self.size >= self.maxbytes:
             self.rotate()
+
+    def is_to_note(self, now: float) -> bool:
+        """Tell whether the index needs to know when what comes now is written: it stays small beside the log."""
+        seconds, count = now - self.noted[0], self.position - self.noted[1]
+        return seconds >= INDEX_SECONDS or (seconds >= INDEX_STEP and count >= INDEX_BYTES)
 
     def reopen(self) -> None:
         """Go on in a new file where somebody removed, cut or replaced ours (supervisorctl clear, logrotate)."""
