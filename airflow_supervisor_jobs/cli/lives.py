@@ -50,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: supervisor-jobs wait market_feed --timeout 600")(wait)
     app.command(epilog="Example: supervisor-jobs restart market_feed --program feed")(restart)
     app.command(epilog="Example: supervisor-jobs stop market_feed")(stop)
-    app.command(epilog="Example, its file gone: supervisor-jobs down market_feed --on trading-1")(down)
+    app.command(epilog="Example: supervisor-jobs down market_feed --purge")(down)
 
 
 def up(
