@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import os
 import queue
 import select
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 LOOK_WITHOUT_INOTIFY = 0.25
 LOOK_WITHOUT_PIDFD = 1.0
 ASK_SUPERVISORD = 10.0
+# How many of many: what runs without a runner leaves no trace but supervisord's word, the others are seen anyhow.
+ASKED_PER_SECOND = {True: 20.0, False: 2.0}
 # supervisord notices an end up to a second later than we do.
 LOOK_AGAIN = (0.05, 0.2, 1.0, 2.5)
 RENEW_LEASES = 5.0
@@ -67,7 +70,8 @@ class Watcher:
         self.timers = []  # type: list[tuple[float, Callable[[], None]]]
         self.last_number = 0
         self.keeper = Keeper(jobs, orders, self.epoll, self.post, self.on_info, self.on_supervisord)
-        self.later(ASK_SUPERVISORD, self.ask_about_all)
+        for direct, rate in ASKED_PER_SECOND.items():
+            self.later(ASK_SUPERVISORD, functools.partial(self.ask_about_all, direct, rate))
         self.renew_leases()
         threading.Thread(target=self.run, daemon=True).start()
 
@@ -181,11 +185,13 @@ class Watcher:
 
     # supervisord
 
-    def ask_about_all(self) -> None:
+    def ask_about_all(self, direct: bool, rate: float) -> None:
         """Have supervisord asked about everything, less often the more there is: it answers in a single thread."""
-        for process in self.processes.values():
+        processes = [process for process in self.processes.values() if process.is_direct == direct]
+        for process in processes:
             self.keeper.ask_about(process)
-        self.later(max(ASK_SUPERVISORD, len(self.processes) / 20.0), self.ask_about_all)
+        again = functools.partial(self.ask_about_all, direct, rate)
+        self.later(max(ASK_SUPERVISORD, len(processes) / rate), again)
 
     def on_info(self, processes: "list[Process]") -> None:
         """Supervisord has been asked about these."""

@@ -26,6 +26,7 @@ class Process:
     def __init__(self, jobs: Jobs, job: str, spec: "dict[str, Any]", paths: "dict[str, str | None]") -> None:
         self.job, self.name, self.full_name = job, spec["process"], full_name(spec)
         self.key = (job, self.name)
+        self.is_direct = spec["kind"] != "program"
         self.place = jobs.root.place(job, self.name)
         self.paths = {stream: path for stream, path in paths.items() if path}
         self.readers = {
