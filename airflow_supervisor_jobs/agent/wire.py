@@ -136,4 +136,9 @@ class Outbox:
                 while data:
                     data = data[os.write(self.fd, data) :]
             except OSError:
-                os._exit(0)
+                self.end()
+                return
+
+    def end(self) -> None:
+        """End the agent: nobody hears it any more."""
+        os._exit(0)

@@ -10,20 +10,27 @@ from typing import BinaryIO
 import pytest
 
 from airflow_supervisor_jobs.agent import wire
-from airflow_supervisor_jobs.agent.wire import Outbox, UnderWay
+from airflow_supervisor_jobs.agent.wire import UnderWay
 from tests.services.waiting import wait_until
 
 
+class Outbox(wire.Outbox):
+    """Ends with its reader, and not with this process."""
+
+    def end(self) -> None:
+        pass
+
+
 @pytest.fixture
-def pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+def pipe() -> Iterator[tuple[BinaryIO, int]]:
     reading, writing = os.pipe()
-    with open(reading, "rb") as reader, open(writing, "wb", buffering=0) as writer:
-        yield reader, writer
+    with open(reading, "rb") as reader:
+        yield reader, writing  # which stays open: the outbox's thread may still write, and to nobody else's file
 
 
-def test_lines_wait_for_those_under_way_and_a_state_does_not(pipe: tuple[BinaryIO, BinaryIO]) -> None:
-    reader, writer = pipe
-    outbox = Outbox(writer.fileno())
+def test_lines_wait_for_those_under_way_and_a_state_does_not(pipe: tuple[BinaryIO, int]) -> None:
+    reader, writing = pipe
+    outbox = Outbox(writing)
     outbox.under_way.limit = 3000
     for number in range(10):
         outbox.put({"event": "log", "number": number, "data": "x" * 1000}, bulk=True)
@@ -37,8 +44,8 @@ def test_lines_wait_for_those_under_way_and_a_state_does_not(pipe: tuple[BinaryI
     assert [json.loads(reader.readline())["number"] for _ in range(3)] == [3, 4, 5]
 
 
-def test_no_more_is_made_than_may_be_under_way(pipe: tuple[BinaryIO, BinaryIO]) -> None:
-    outbox = Outbox(pipe[1].fileno())
+def test_no_more_is_made_than_may_be_under_way(pipe: tuple[BinaryIO, int]) -> None:
+    outbox = Outbox(pipe[1])
     outbox.under_way.limit = 3000
     made = 0
     while outbox.has_room():
