@@ -172,6 +172,9 @@ async def _tell_start(pipe: Pipe, job: Job, answer: Mapping[str, Any], *, form: 
         if status.record is not None and status.record.reason is EndReason.COULD_NOT_START:
             words = f"could not start: {status.record.message or 'the host gave no reason'}"
             raise JobFailed(words, host=pipe.host, job=job.name, program=status.process)
+        if status.has_ended and status.exit_code:
+            words = f"has ended already, with {status.exit_code}. See: supervisor-jobs logs {job.name}"
+            say(f"{job.name}:{status.process}: {words}")
     return Exit.OK
 
 
@@ -291,11 +294,11 @@ async def _down(job: Job, *, purge: bool, form: Format) -> int:
             tell(f"{job.name}: removing")
             daemon = await pipe.request("stop_supervisord", job=job.name, owner=None)
             removed = await pipe.request("remove", job=job.name, owner=None, purge=purge)
-            _tell_down(job, _rows(stopped, pipe.host), {**daemon, **removed}, form=form)
+            _tell_down(job, _rows(stopped, pipe.host), {**daemon, **removed}, purged=purge, form=form)
     return Exit.OK
 
 
-def _tell_down(job: Job, rows: list[dict[str, Any]], done: Mapping[str, Any], *, form: Format) -> None:
+def _tell_down(job: Job, rows: list[dict[str, Any]], done: Mapping[str, Any], *, purged: bool, form: Format) -> None:
     if form is Format.JSON:
         result = {"removed": done["removed"], "supervisord_stopped": done["stopped"], "held_by": done["held_by"]}
         print_json({"job": job.name, "host": job.host.name, **result, "processes": rows})
@@ -305,7 +308,8 @@ def _tell_down(job: Job, rows: list[dict[str, Any]], done: Mapping[str, Any], *,
             row["action"] = "removed"
     print_rows(rows, _ACTED, form=form)
     held = f"; supervisord stays for {', '.join(done['held_by'])}" if done["held_by"] else ""
-    say(f"{job.host.name}/{job.name}: {'removed' if done['removed'] else 'is not installed'}{held}")
+    logs = "; no logs are left there" if purged else ""
+    say(f"{job.host.name}/{job.name}: {'removed' if done['removed'] else 'is not installed'}{logs}{held}")
 
 
 def _statuses(answer: Mapping[str, Any], host: str) -> list[ProcessStatus]:

@@ -102,7 +102,8 @@ async def _logs(job: Job, programs: Sequence[str], wanted: Wanted) -> int:
                 for stream in _STREAMS:
                     found += await _read(pipe, job.name, process, stream, begin, wanted.lines)
     # Sorting is stable: what has no time stays with its neighbours of the same stream.
-    show = line_printer(prefix=len(processes) > 1, timestamps=wanted.timestamps, form=wanted.form)
+    several = any(line.generation > 1 for line in found)
+    show = line_printer(prefix=len(processes) > 1, headed=several, timestamps=wanted.timestamps, form=wanted.form)
     for line in sorted(found, key=lambda line: line.time or 0.0):
         show(line)
     if not found and wanted.lines != 0:
@@ -153,7 +154,8 @@ async def _follow(job: Job, programs: Sequence[str], wanted: Wanted) -> int:
         if wanted.since is not None:
             begin = await _positions(pipe, job, programs, wanted)
         target = Target(job.name, programs=tuple(programs), start=begin)
-        show = line_printer(prefix=len(statuses) > 1, timestamps=wanted.timestamps, form=wanted.form)
+        several = any(status.generation > 1 for status in statuses)
+        show = line_printer(prefix=len(statuses) > 1, headed=several, timestamps=wanted.timestamps, form=wanted.form)
         async with aclosing(watch(target, policy, pipes=pipes_from(pipe, job.host))) as observations:
             async for seen in observations:
                 if isinstance(seen, Output):
@@ -186,10 +188,10 @@ async def _first(stretch: Stretch, count: int | None) -> int:
     return lines[0].position if lines else stretch.end
 
 
-def line_printer(*, prefix: bool, timestamps: bool, form: Format) -> Callable[[Line], None]:
+def line_printer(*, prefix: bool, headed: bool, timestamps: bool, form: Format) -> Callable[[Line], None]:
     """Return what prints a line of a program, with its process before it where there are several or it is an error's.
 
-    Where a process goes on in another generation, a line on standard error says so.
+    Where a process goes on in another generation, a line on standard error says so; ``headed``, the first one's too.
     """
     names = ("process", "stream", "generation", "position", "time", "text", "ours")
     console = out()
@@ -199,7 +201,7 @@ def line_printer(*, prefix: bool, timestamps: bool, form: Format) -> Callable[[L
         if form is Format.JSON:
             print_json_line({name: getattr(line, name) for name in names})
             return
-        if line.generation > generations.setdefault(line.process, line.generation):
+        if line.generation > generations.setdefault(line.process, 0 if headed else line.generation):
             generations[line.process] = line.generation
             say(f"--- {line.process}: generation {line.generation} ---", style="dim")
         text = f"{_stamp(line.time)} " if timestamps else ""

@@ -64,7 +64,7 @@ Programs = Annotated[
     list[str] | None, typer.Option("--program", metavar="PROGRAM", help="Only this program; may be given again.")
 ]
 OnHost = Annotated[
-    str | None, typer.Option("--on", metavar="HOST", help="The host it is on, for a job that has no file any more.")
+    str | None, typer.Option("--on", metavar="HOST", help="The host it is on, for a job whose file is gone or broken.")
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="What to change in the job's file for this once.")

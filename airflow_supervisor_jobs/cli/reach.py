@@ -19,7 +19,7 @@ from airflow_supervisor_jobs.config import (
     render_templates,
 )
 from airflow_supervisor_jobs.core.status import ProcessStatus
-from airflow_supervisor_jobs.exceptions import AgentError, ConfigError, JobNotFound
+from airflow_supervisor_jobs.exceptions import AgentError, ConfigError
 
 if TYPE_CHECKING:
     from airflow_supervisor_jobs.hosts.address import HostSettings
@@ -82,9 +82,9 @@ def job_to_end(name: str, on: str | None, *, config_dir: Path | None, overrides:
         return Job(name=name, host=host, programs={"unknown": Program(command="false")})
     try:
         return job_of(name, config_dir=config_dir, overrides=overrides)
-    except JobNotFound as error:
-        words = f"{error.message} If its file is gone, name the host it is on: --on HOST"
-        raise JobNotFound(words, job=error.job) from error
+    except ConfigError as error:
+        words = f"{error.message}\nTo end it without its file, name the host it is on: --on HOST"
+        raise type(error)(words, job=error.job) from error
 
 
 def programs_of(job: Job, names: Sequence[str] | None) -> list[str]:

@@ -46,8 +46,10 @@ def decide_restart(verdict: Verdict | None, *, count: int, maxretrigger: int) ->
     :param count: how many restarts led to this run.
     """
     if verdict not in _WANTED:
-        said = "no verdict" if verdict is None else f"the verdict {verdict}"
-        return RestartDecision(RestartAction.LEAVE, f"{said} asks for no restart", count)
+        said = f"the verdict {verdict} asks for no restart"
+        if verdict is None:
+            said = "the watch was ended before it came to a verdict, as by marking it: nothing is to be restarted"
+        return RestartDecision(RestartAction.LEAVE, said, count)
     if count >= maxretrigger:
         used = "it is 0" if maxretrigger == 0 else f"all {maxretrigger} are used up"
         return RestartDecision(RestartAction.LEAVE, f"{verdict}, and maxretrigger allows no restart: {used}", count)

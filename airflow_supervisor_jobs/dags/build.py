@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Container, MutableMapping
+from collections.abc import Collection, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def build_dags(
-    namespace: MutableMapping[str, Any], config_dir: Path | str | None = None, *, exclude: Container[str] = ()
+    namespace: MutableMapping[str, Any], config_dir: Path | str | None = None, *, exclude: Collection[str] = ()
 ) -> list[str]:
     """Every file of ``configs/job`` has become a DAG in ``namespace``; their ids are returned.
 
@@ -31,14 +31,15 @@ def build_dags(
     task it wants one DAG, and only that one is made.
 
     :param config_dir: by default the folder ``configs`` beside the DAG file or above.
-    :param exclude: names of jobs that have a DAG of their own elsewhere.
+    :param exclude: names of jobs that have a DAG of their own elsewhere. One that no file has shows as broken, too:
+        misspelt, it would leave its job with two DAGs.
     """
     source = Path(namespace["__file__"])
     library = open_library(find_config_dir(source) if config_dir is None else config_dir)
     wanted = get_parsing_context().dag_id
     made: dict[str, DAG] = {}
-    names = [name for name in job_names(library) if name not in exclude]
-    for name in sorted(names, key=lambda name: name != wanted):
+    names = {*job_names(library)}.symmetric_difference(exclude)
+    for name in sorted(names, key=lambda name: (name != wanted, name)):
         dag = _build(name, library, wanted)
         if dag is not None and dag.dag_id in made:
             words = f"{library.folder}/job/{name}.yaml: another job's DAG is {dag.dag_id} too. Rename one"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airflow_supervisor_jobs.core.status import EndReason, ProcessStatus
+from airflow_supervisor_jobs.core.status import EndReason, Phase, ProcessStatus
 from airflow_supervisor_jobs.core.verdict import Judgement
 from airflow_supervisor_jobs.hosts.watch import Changed, Concluded, Contact, Observation, Output
 
@@ -111,7 +111,8 @@ def refined_state(status: ProcessStatus) -> str | None:
     if status.has_ended and status.state in _NOT_YET:
         stopped = status.record is not None and status.record.reason in (EndReason.STOPPED, EndReason.TERMINATED)
         return "STOPPED" if stopped else "EXITED"
-    return status.state
+    # supervisord sees the runner alone, which lives while it waits to start the program again.
+    return "BACKOFF" if status.phase is Phase.BACKOFF else status.state
 
 
 def _shown(record: Mapping[str, Any]) -> tuple[Any, ...]:

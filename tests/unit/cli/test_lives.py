@@ -67,7 +67,7 @@ def test_a_job_whose_file_is_gone_is_ended_on_its_host(commands: Commands, gate:
     (row,) = commands.json("up", "gated")
     (commands.folder / "configs/job/gated.yaml").unlink()
     assert commands.run("down", "gated") == 2
-    assert "If its file is gone, name the host it is on: --on HOST" in commands.stderr
+    assert "To end it without its file, name the host it is on: --on HOST" in commands.stderr
     assert commands.json("stop", "gated", "--on", "here", "--program", "gated")[0]["action"] == "stopped"
     assert not is_alive(row["pid"])
     assert commands.json("down", "gated", "--on", "here")["removed"] is True
@@ -120,6 +120,15 @@ def test_waiting_has_a_limit(commands: Commands, gate: Any) -> None:
     assert commands.run("wait", "gated", "--timeout", "0.2") == 124
     assert "here/gated: not over after --timeout (0.2 s): it still runs" in commands.stderr
     assert commands.json("status", "gated")[0]["state"] == "RUNNING"
+
+
+def test_up_says_that_a_program_has_ended_already(commands: Commands) -> None:
+    commands.declare("job", "short", host="here", command="sh -c 'exit 2'")
+    words = "short:short: has ended already, with 2. See: supervisor-jobs logs short"
+    # On a busy machine it may outlive the moment for which `up` looks.
+    assert any(commands.run("up", "short") == 0 and words in commands.stderr for _ in range(10))
+    assert commands.run("down", "short", "--purge") == 0
+    assert "here/short: removed; no logs are left there" in commands.stderr
 
 
 def test_an_interrupted_wait_leaves_the_job_alone(commands: Commands, gate: Any) -> None:

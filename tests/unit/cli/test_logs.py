@@ -45,7 +45,7 @@ def test_logs_show_where_a_generation_begins(commands: Commands) -> None:
     assert commands.run("logs", "talker") == 0
 
     assert commands.stdout.splitlines() == ["one", "two"]
-    assert commands.stderr == "--- talker: generation 2 ---\n"
+    assert commands.stderr == "--- talker: generation 1 ---\n--- talker: generation 2 ---\n"
     assert commands.run("logs", "talker", "-o", "json") == 0
     assert commands.stderr == ""
 

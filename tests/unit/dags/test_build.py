@@ -43,6 +43,12 @@ def test_a_job_that_has_its_dag_elsewhere_can_be_left_out(dag_file: Path) -> Non
     assert build_dags({"__file__": str(dag_file)}, exclude=["feed", "wrong"]) == ["training"]
 
 
+def test_a_name_left_out_that_no_job_has_shows_as_broken(dag_file: Path) -> None:
+    namespace = {"__file__": str(dag_file)}
+    assert build_dags(namespace, exclude=["feet", "wrong"]) == ["broken__feet", "feed", "training"]
+    assert "Did you mean 'feed'?" in next(dag for name, dag in namespace.items() if "broken" in name).doc_md
+
+
 def test_names_that_look_alike_hide_nothing(dag_file: Path) -> None:
     jobs = dag_file.parent / "configs" / "job"
     for name, text in {"a-b": "command: x", "a_b": "command: x", "c-d": "x: y", "c_d": "x: y"}.items():
