@@ -35,7 +35,7 @@ WORKERS := $(shell echo $$(($$(nproc) < 3 ? $$(nproc) + 1 : 4)))
 test: install ## All tests; PYTEST="-m 'not airflow'" leaves out the real Airflow
 	@$(BIN)/pytest -n $(WORKERS) --dist=loadgroup $(PYTEST)
 
-# Each fault so often; the same seed throws the same dice. 10 take about half an hour on two processors.
+# Each fault so often; the same seed throws the same dice. 10 take about an hour on two processors, with those of others.
 N ?= 10
 SEED := $(or $(SEED),$(shell date +%s))
 PEERS ?= 1

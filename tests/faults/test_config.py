@@ -37,7 +37,9 @@ def python_whose_calls_fail(folder: Path, calls: str, fate: str, number: int) ->
 
 
 @needs_strace
-@pytest.mark.promise("G10", "a rename, fsync or unlink of an installation fails, or the agent is killed there")
+@pytest.mark.promise(
+    "G10", "a rename, fsync or unlink of an installation fails, or the agent is killed there", weight=0.5
+)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("fate", FATES)
 @pytest.mark.parametrize("calls", CALLS)
